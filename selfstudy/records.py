@@ -1,0 +1,162 @@
+"""The nouns that walk through the house: document, sentence, chunk, target, pair, unit.
+
+All offsets count code points of the normalised document, end exclusive. Every record is frozen; a stage
+returns new ones.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from selfstudy.reasons import Ineligible
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """One text of the corpus. `markup` holds what its HTML hid from a reader: comments, alt texts, hidden text."""
+
+    doc_id: str
+    source_uri: str
+    text: str
+    title: str = ""
+    kept: dict[str, str] = field(default_factory=dict)
+    markup: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """A span of the normalised document. `reason` is None for one that may be asked about."""
+
+    start: int
+    end: int
+    reason: Ineligible | None = None
+
+    @property
+    def eligible(self) -> bool:
+        return self.reason is None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """A sentence that the sampler chose, `sentence` being its index in the chunk."""
+
+    pair_id: str
+    rank: int
+    epoch: int
+    sentence: int
+    style: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chunk:
+    """Consecutive whole sentences of one document.
+
+    `text` is the normalised document's [start:end), removed sentences included; `cleaned.clean` gives what
+    a model may see. `chunk_key` and `targets` are empty until the sampler has seen the chunk.
+    """
+
+    chunk_id: str
+    doc_id: str
+    source_uri: str
+    title: str
+    text: str
+    start: int
+    sentences: tuple[Sentence, ...]
+    num_tokens: int
+    kept: dict[str, str] = field(default_factory=dict)
+    markup: tuple[str, ...] = ()
+    chunk_key: str = ""
+    targets: tuple[Target, ...] = ()
+
+    @property
+    def end(self) -> int:
+        return self.start + len(self.text)
+
+    def sentence_text(self, index: int) -> str:
+        span = self.sentences[index]
+        return self.text[span.start - self.start : span.end - self.start]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemovedSpan:
+    """A run of sentences that the filter judged instruction-like.
+
+    `field` is "text", "title" or "markup"; start and end are None where the text has no offsets
+    in the normalised document (title and markup).
+    """
+
+    chunk_id: str
+    doc_id: str
+    source_uri: str
+    field: str
+    start: int | None
+    end: int | None
+    text: str
+    score: float
+    judge: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reject:
+    """A final verdict. `id` names what it concerns: a uri (with #line or #row) or a pair_id."""
+
+    stage: str
+    reason: str
+    id: str
+    detail: str = ""
+    doc_id: str | None = None
+    chunk_id: str | None = None
+    source_uri: str | None = None
+    style: str | None = None
+    start: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """A question and its answer with their provenance; the columns of the published table."""
+
+    pair_id: str
+    chunk_id: str
+    chunk_key: str
+    rank: int
+    doc_id: str
+    source_uri: str
+    epoch: int
+    target_text: str
+    target_start: int
+    target_end: int
+    style: str
+    question: str
+    answer: str
+    question_model: str
+    answer_model: str
+    engine: str
+    prompts_version: str
+    seed: int
+    question_prompt_tokens: int
+    question_cached_tokens: int
+    question_completion_tokens: int
+    answer_prompt_tokens: int
+    answer_cached_tokens: int
+    answer_completion_tokens: int
+    question_finish_reason: str
+    answer_finish_reason: str
+    fidelity: float
+    kept: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unit:
+    """At most N chunks of one split, in order: the atom of retry, commit and resume.
+
+    `num_documents` counts the documents that start in this unit, rejected ones included.
+    """
+
+    unit_id: str
+    split_id: str
+    last: bool
+    num_documents: int
+    chunks: tuple[Chunk, ...] = ()
+    removed: tuple[RemovedSpan, ...] = ()
+    rejects: tuple[Reject, ...] = ()
+    pairs: tuple[Pair, ...] = ()
