@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 
 class Call(StrEnum):
     QUESTION = "question"
@@ -35,15 +38,35 @@ class Request:
     attempt: int = 0
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class TokenTrace:
+    """What a student is distilled from: the sampled tokens, and the k likeliest at each place.
+
+    token_ids: int32 of shape [n]. top_ids (int32) and top_logprobs (float32): shape [n * k], place by place
+    from the likeliest down; empty with k = 0. Arrays, so that a unit reaches Arrow without a Python object
+    per token.
+    """
+
+    token_ids: NDArray[np.int32]
+    top_ids: NDArray[np.int32]
+    top_logprobs: NDArray[np.float32]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completion:
-    """What came back. `finish_reason` is "stop" or "length"; token counts are 0 for engines without tokens."""
+    """What came back. `finish_reason` is "stop" or "length"; token counts are 0 for engines without tokens.
+
+    `structured` says that the text is a JSON object with one key, the name of the call. `trace` is there for
+    answers, where the config asks for it.
+    """
 
     text: str
     finish_reason: str = "stop"
     num_prompt_tokens: int = 0
     num_cached_tokens: int = 0
     num_completion_tokens: int = 0
+    structured: bool = False
+    trace: TokenTrace | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +85,15 @@ class TransportError(RuntimeError):
     """The request could not be served for a reason that is not the text: its unit stays a gap."""
 
 
+class EngineUnusable(RuntimeError):
+    """The model cannot be loaded or the endpoint refuses us: the run ends with this one line, no retry helps."""
+
+
 class Engine(Protocol):
     """Complete one request. Many are awaited at once; an engine bounds its own concurrency.
 
     Raises:
+        EngineUnusable: the run must end; the message is one line for the user.
         RequestTooLong: the text does not fit; recorded as the reject `too_long`.
         TransportError: the engine gave up after its own retries; the unit is not committed.
     Anything else that is raised ends the actor that holds the engine.
