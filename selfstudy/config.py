@@ -211,6 +211,18 @@ class OpenaiEngine(Section):
 EngineConfig = Annotated[ExtractiveEngine | ScriptedEngine | VllmEngine | OpenaiEngine, Field(discriminator="kind")]
 
 
+# Fields that decide how fast an engine is, and not what it says: a change of these asks nothing anew.
+_SPEED = frozenset(
+    "max_num_seqs max_num_batched_tokens gpu_memory_utilization tensor_parallel_size enforce_eager max_lora_rank "
+    "api_key_env max_concurrency timeout_s max_attempts max_backoff_s latency_s".split()
+)
+
+
+def engine_recipe(engine: EngineConfig) -> dict[str, Any]:
+    """What of an engine's config decides on its completions: a part of the recipe."""
+    return engine.model_dump(mode="json", exclude=set(_SPEED))
+
+
 class PromptsConfig(Section):
     """What the models are told."""
 
