@@ -10,6 +10,7 @@ import json
 ID_HEX_CHARS = 32
 _ID_BYTES = ID_HEX_CHARS // 2
 
+
 def content_hash(kind: str, *parts: object) -> str:
     """Return 32 hex characters that name `parts`, a JSON-able sequence.
 
@@ -17,9 +18,7 @@ def content_hash(kind: str, *parts: object) -> str:
     JSON keeps the borders between the parts: ("ab", "c") and ("a", "bc") differ.
     """
     payload = json.dumps(parts, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-    digest = hashlib.blake2b(
-        payload.encode("utf-8", "surrogatepass"), digest_size=_ID_BYTES, person=kind.encode()
-    )
+    digest = hashlib.blake2b(payload.encode("utf-8", "surrogatepass"), digest_size=_ID_BYTES, person=kind.encode())
     return digest.hexdigest()
 
 

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import numpy as np
+from numpy.typing import NDArray
+
 from selfstudy.reasons import Ineligible
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
-    """One text of the corpus. `markup` holds what its HTML hid from a reader: comments, alt texts, hidden text."""
+    """One text of the corpus. `markup` is what its page hid from readers: comments, alt texts, hidden text."""
 
     doc_id: str
     source_uri: str
@@ -111,6 +114,20 @@ class Reject:
     start: int | None = None
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class TokenTrace:
+    """What a student is distilled from: the sampled tokens, and the k likeliest at each place.
+
+    token_ids: int32 of shape [n]. top_ids (int32) and top_logprobs (float32): shape [n * k], place by place
+    from the likeliest down; empty with k = 0. Arrays, so that a unit reaches Arrow without a Python object
+    per token.
+    """
+
+    token_ids: NDArray[np.int32]
+    top_ids: NDArray[np.int32]
+    top_logprobs: NDArray[np.float32]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pair:
     """A question and its answer with their provenance; the columns of the published table."""
@@ -143,13 +160,15 @@ class Pair:
     answer_finish_reason: str
     fidelity: float
     kept: dict[str, str] = field(default_factory=dict)
+    trace: TokenTrace | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unit:
     """At most N chunks of one split, in order: the atom of retry, commit and resume.
 
-    `num_documents` counts the documents that start in this unit, rejected ones included.
+    `num_documents` counts the documents that start in this unit, rejected ones included. Filter, sampler and
+    generator each return it with more: removed spans, targets in its chunks, pairs and rejects.
     """
 
     unit_id: str

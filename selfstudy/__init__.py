@@ -1,0 +1,1 @@
+"""Question-answer training data from documents: sentence-targeted, filtered first, coverage measured."""

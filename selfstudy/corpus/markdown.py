@@ -1,0 +1,106 @@
+"""Markdown -> the text that a reader of the rendered page sees, in the light marks of `normalise`."""
+
+import re
+
+import yaml
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+from selfstudy.corpus.html import Page, html_to_text
+
+_FRONT_MATTER = re.compile(r"\A---[ \t]*\n(.*?)\n(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL)
+
+
+def markdown_to_text(markdown: str) -> Page:
+    """Return the text that a reader of the rendered page sees, with headings, lists, tables and code marked."""
+    page = Page()
+    front_matter = _FRONT_MATTER.match(markdown)
+    if front_matter:
+        markdown = markdown[front_matter.end() :]
+        page.markup.append(front_matter.group(1))
+        page.title = _title_of(front_matter.group(1))
+    lines = _Lines(page.markup)
+    for token in MarkdownIt("commonmark").enable("table").parse(markdown):
+        lines.take(token)
+    page.text = "".join(lines.pieces)
+    return page
+
+
+def _title_of(front_matter: str) -> str:
+    try:
+        fields = yaml.safe_load(front_matter)
+    except yaml.YAMLError:
+        return ""
+    title = fields.get("title") if isinstance(fields, dict) else None
+    return title if isinstance(title, str) else ""
+
+
+class _Lines:
+    """Renders Markdown tokens, block by block."""
+
+    def __init__(self, markup: list[str]) -> None:
+        self.pieces: list[str] = []
+        self.markup = markup
+        self.depth = 0
+        self.in_item = False
+        self.first_cell = True
+
+    def take(self, token: Token) -> None:
+        match token.type:
+            case "heading_open":
+                self.pieces.append("#" * int(token.tag[1]) + " ")
+            case "bullet_list_open" | "ordered_list_open":
+                self.depth += 1
+            case "bullet_list_close" | "ordered_list_close":
+                self.depth -= 1
+                if self.depth == 0:
+                    self.pieces.append("\n")
+            case "list_item_open":
+                number = f"{token.info}. " if token.info else "- "
+                self.pieces.append("  " * (self.depth - 1) + number)
+                self.in_item = True
+            case "inline":
+                self.pieces.append(self.inline(token.children or []))
+            case "paragraph_close":
+                self.pieces.append("\n" if self.depth and token.hidden else "\n\n")
+            case "heading_close" | "table_close":
+                self.pieces.append("\n\n" if token.type == "heading_close" else "\n")
+            case "tr_open":
+                self.first_cell = True
+            case "th_open" | "td_open":
+                self.pieces.append("" if self.first_cell else " | ")
+                self.first_cell = False
+            case "tr_close":
+                self.pieces.append("\n")
+            case "fence" | "code_block":
+                language = token.info.split()[0] if token.info.strip() else ""
+                self.pieces.append(f"```{language}\n{token.content.rstrip()}\n```\n\n")
+            case "html_block":
+                page = html_to_text(token.content)
+                self.markup.extend(page.markup)
+                if page.text.strip():
+                    self.pieces.append(page.text.strip() + "\n\n")
+            case _:
+                pass
+
+    def inline(self, tokens: list[Token]) -> str:
+        pieces: list[str] = []
+        for token in tokens:
+            match token.type:
+                case "text":
+                    pieces.append(token.content)
+                case "code_inline":
+                    pieces.append(f"`{token.content}`")
+                case "softbreak":
+                    pieces.append(" ")
+                case "hardbreak":
+                    pieces.append("\n")
+                case "image":
+                    self.markup.append(self.inline(token.children or []))
+                case "html_inline":
+                    self.markup.extend(html_to_text(token.content).markup)
+                    if token.content.startswith("<br"):
+                        pieces.append("\n")
+                case _:
+                    pass
+        return "".join(pieces)

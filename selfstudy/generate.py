@@ -1,0 +1,237 @@
+"""One unit with targets -> the same unit with pairs and rejects: ask, check, ask again once, answer, check.
+
+A pure orchestration over the engine protocol: every target of the unit is submitted at once, chunk by chunk, and
+the engine admits as many as it can hold. Nothing is stored here.
+
+Rejects: everything in `reasons.TargetReject` but what publishing decides. A TransportError that the engine could
+not overcome fails the whole unit, which stays a gap, unless this is the unit's last attempt.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, replace
+
+from selfstudy.checks import ChunkWords, RemovedWords, check_answer, check_question, find_duplicates
+from selfstudy.cleaned import CleanChunk, clean
+from selfstudy.config import ChecksConfig
+from selfstudy.engines.base import Call, Completion, Engine, Request, RequestTooLong, TransportError
+from selfstudy.ids import request_seed
+from selfstudy.prompts import parse_answer, parse_question
+from selfstudy.reasons import Stage, TargetReject
+from selfstudy.records import Chunk, Pair, Reject, Target, Unit
+
+
+class UnitFailedError(RuntimeError):
+    """Requests of the unit failed for reasons of transport: it is a gap of this run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Generator:
+    """What asking needs besides the unit. One engine may serve both calls."""
+
+    question_engine: Engine
+    answer_engine: Engine
+    checks: ChecksConfig
+    prompts_version: str
+
+    async def generate(self, unit: Unit, *, last_attempt: bool = False) -> Unit:
+        """Return the unit with one pair or reject per target.
+
+        Raises:
+            UnitFailedError: a request failed and this is not the last attempt; then such requests are rejects.
+        """
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [
+                    group.create_task(self._one_target(view, target, last_attempt))
+                    for view in (_ChunkView.of(chunk, unit, self.checks) for chunk in unit.chunks if chunk.targets)
+                    for target in view.chunk.targets
+                ]
+        except* TransportError as errors:
+            raise UnitFailedError(str(_first(errors))) from None
+        outcomes = self._without_duplicates([task.result() for task in tasks])
+        return replace(
+            unit,
+            pairs=tuple(outcome for outcome in outcomes if isinstance(outcome, Pair)),
+            rejects=unit.rejects + tuple(outcome for outcome in outcomes if isinstance(outcome, Reject)),
+        )
+
+    async def _one_target(self, view: _ChunkView, target: Target, last_attempt: bool) -> Pair | Reject:
+        try:
+            return await self._ask_and_answer(view, target)
+        except RequestTooLong as error:
+            return reject_target(view.chunk, target, Stage.GENERATE, TargetReject.TOO_LONG, str(error))
+        except TransportError as error:
+            if not last_attempt:
+                raise
+            return reject_target(view.chunk, target, Stage.GENERATE, TargetReject.REQUEST_FAILED, str(error))
+
+    async def _ask_and_answer(self, view: _ChunkView, target: Target) -> Pair | Reject:
+        asked = await self._ask(view, target)
+        if asked.verdict is not None:
+            return reject_target(view.chunk, target, Stage.CHECK, asked.verdict, asked.question)
+        completion = await self.answer_engine.complete(view.request(target, Call.ANSWER, asked.attempt, asked.question))
+        answer = parse_answer(completion)
+        verdict = check_answer(answer, completion.finish_reason, view.removed, self.checks)
+        if verdict is not None:
+            return reject_target(view.chunk, target, Stage.CHECK, verdict, answer or "")
+        return self._pair(view.chunk, target, asked, answer or "", completion)
+
+    async def _ask(self, view: _ChunkView, target: Target) -> _Asked:
+        """Ask, and once more if the first question is about something else than its target."""
+        asked = await self._ask_once(view, target, 0)
+        if asked.verdict is TargetReject.OFF_TARGET:
+            asked = await self._ask_once(view, target, 1)
+        return asked
+
+    async def _ask_once(self, view: _ChunkView, target: Target, attempt: int) -> _Asked:
+        completion = await self.question_engine.complete(view.request(target, Call.QUESTION, attempt))
+        question = parse_question(completion)
+        verdict = check_question(question, completion.finish_reason, self.checks)
+        fidelity = view.words.fidelity(question or "", target.sentence)
+        if verdict is None and self.checks.enabled and fidelity < self.checks.min_fidelity:
+            verdict = TargetReject.OFF_TARGET
+        return _Asked(question or "", completion, attempt, fidelity, verdict)
+
+    def _without_duplicates(self, outcomes: list[Pair | Reject]) -> list[Pair | Reject]:
+        if not self.checks.enabled:
+            return outcomes
+        pairs = [outcome for outcome in outcomes if isinstance(outcome, Pair)]
+        verdicts = dict(
+            zip(
+                (pair.pair_id for pair in pairs),
+                find_duplicates([pair.question for pair in pairs], self.checks),
+                strict=True,
+            )
+        )
+        return [
+            reject_pair(outcome, Stage.CHECK, verdict)
+            if isinstance(outcome, Pair) and (verdict := verdicts[outcome.pair_id])
+            else outcome
+            for outcome in outcomes
+        ]
+
+    def _pair(self, chunk: Chunk, target: Target, asked: _Asked, answer: str, answered: Completion) -> Pair:
+        span = chunk.sentences[target.sentence]
+        return Pair(
+            pair_id=target.pair_id,
+            chunk_id=chunk.chunk_id,
+            chunk_key=chunk.chunk_key,
+            rank=target.rank,
+            doc_id=chunk.doc_id,
+            source_uri=chunk.source_uri,
+            epoch=target.epoch,
+            target_text=chunk.sentence_text(target.sentence),
+            target_start=span.start,
+            target_end=span.end,
+            style=target.style,
+            question=asked.question,
+            answer=answer,
+            question_model=self.question_engine.info.model,
+            answer_model=self.answer_engine.info.model,
+            engine=self.answer_engine.info.engine,
+            prompts_version=self.prompts_version,
+            seed=request_seed(target.pair_id, asked.attempt),
+            question_prompt_tokens=asked.completion.num_prompt_tokens,
+            question_cached_tokens=asked.completion.num_cached_tokens,
+            question_completion_tokens=asked.completion.num_completion_tokens,
+            answer_prompt_tokens=answered.num_prompt_tokens,
+            answer_cached_tokens=answered.num_cached_tokens,
+            answer_completion_tokens=answered.num_completion_tokens,
+            question_finish_reason=asked.completion.finish_reason,
+            answer_finish_reason=answered.finish_reason,
+            fidelity=asked.fidelity,
+            kept=chunk.kept,
+            trace=answered.trace,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A question with the verdict on it (None: good)."""
+
+    question: str
+    completion: Completion
+    attempt: int
+    fidelity: float
+    verdict: TargetReject | None
+
+
+@dataclass(frozen=True, slots=True)
+class _ChunkView:
+    """A chunk with what all its targets share."""
+
+    chunk: Chunk
+    clean: CleanChunk
+    words: ChunkWords
+    removed: RemovedWords
+
+    @classmethod
+    def of(cls, chunk: Chunk, unit: Unit, checks: ChecksConfig) -> _ChunkView:
+        cleaned = clean(chunk.text, chunk.start, chunk.sentences)
+        sentences = [cleaned.text[span[0] : span[1]] if span else "" for span in cleaned.spans]
+        lifted = [span.text for span in unit.removed if span.chunk_id == chunk.chunk_id]
+        return cls(chunk, cleaned, ChunkWords(sentences), RemovedWords(lifted, checks.removed_words))
+
+    def request(self, target: Target, call: Call, attempt: int, question: str = "") -> Request:
+        return Request(
+            call=call,
+            pair_id=target.pair_id,
+            chunk_key=self.chunk.chunk_key,
+            title=self.chunk.title,
+            passage=self.clean.text,
+            target=self.chunk.sentence_text(target.sentence),
+            style=target.style,
+            seed=request_seed(target.pair_id, attempt),
+            question=question,
+            attempt=attempt,
+        )
+
+
+def reject_target(chunk: Chunk, target: Target, stage: Stage, reason: TargetReject, detail: str) -> Reject:
+    """Return the final verdict on a planned target that became no pair."""
+    return Reject(
+        stage=stage,
+        reason=reason,
+        id=target.pair_id,
+        detail=detail,
+        doc_id=chunk.doc_id,
+        chunk_id=chunk.chunk_id,
+        source_uri=chunk.source_uri,
+        style=target.style,
+        start=chunk.sentences[target.sentence].start,
+    )
+
+
+def reject_pair(pair: Pair, stage: Stage, reason: TargetReject) -> Reject:
+    """Return the reject that takes a pair's place; its question is the detail."""
+    return Reject(
+        stage=stage,
+        reason=reason,
+        id=pair.pair_id,
+        detail=pair.question,
+        doc_id=pair.doc_id,
+        chunk_id=pair.chunk_id,
+        source_uri=pair.source_uri,
+        style=pair.style,
+        start=pair.target_start,
+    )
+
+
+def quarantine(unit: Unit) -> Unit:
+    """Reject every target of a unit that killed its worker again and again."""
+    detail = "its worker died on every attempt"
+    rejects = [
+        reject_target(chunk, target, Stage.GENERATE, TargetReject.UNIT_QUARANTINED, detail)
+        for chunk in unit.chunks
+        for target in chunk.targets
+    ]
+    return replace(unit, rejects=unit.rejects + tuple(rejects))
+
+
+def _first(errors: ExceptionGroup[TransportError]) -> BaseException:
+    error: BaseException = errors
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

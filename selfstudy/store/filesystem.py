@@ -1,0 +1,108 @@
+"""One folder on any fsspec file system: the only way this project touches storage.
+
+Writes are atomic: a reader sees the whole object or none. `create` adds an object only if its name is free,
+which is what commits rest on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder and the names below it; `url` is as the user wrote it."""
+
+    url: str
+    fs: Any
+    root: str
+
+    @classmethod
+    def at(cls, url: str) -> Folder:
+        """Open a folder; nothing is created before the first write."""
+        fs, root = fsspec.core.url_to_fs(url)
+        return cls(url, fs, root.rstrip("/"))
+
+    @property
+    def is_local(self) -> bool:
+        return isinstance(self.fs, LocalFileSystem)
+
+    def path(self, name: str) -> str:
+        """Return the path of a name in the terms of `fs`."""
+        return f"{self.root}/{name}"
+
+    def child(self, name: str) -> Folder:
+        return Folder(f"{self.url.rstrip('/')}/{name}", self.fs, self.path(name))
+
+    def names(self, folder: str) -> list[str]:
+        """Return the sorted names of the objects directly in `folder`; empty if there is no such folder."""
+        if self.is_local:
+            try:
+                return sorted(entry.name for entry in os.scandir(self.path(folder)) if not entry.name.startswith("."))
+            except FileNotFoundError:
+                return []
+        self.fs.invalidate_cache()
+        try:
+            paths = self.fs.ls(self.path(folder), detail=False)
+        except FileNotFoundError:
+            return []
+        return sorted(path.rstrip("/").rsplit("/", 1)[-1] for path in paths)
+
+    def exists(self, name: str) -> bool:
+        self.fs.invalidate_cache()
+        return bool(self.fs.exists(self.path(name)))
+
+    def read(self, name: str) -> bytes:
+        """Raises FileNotFoundError."""
+        return bytes(self.fs.cat_file(self.path(name)))
+
+    def open(self, name: str) -> Any:
+        return self.fs.open(self.path(name), "rb")
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write an object, replacing one of that name in a single step."""
+        if not self.is_local:
+            self.fs.pipe_file(self.path(name), data)
+            return
+        with self._temporary(name, data) as temporary:
+            temporary.replace(self.path(name))
+
+    def create(self, name: str, data: bytes) -> bool:
+        """Write an object if its name is free; return False if it was taken."""
+        if not self.is_local:
+            try:
+                self.fs.pipe_file(self.path(name), data, mode="create")
+            except FileExistsError:
+                return False
+            return True
+        with self._temporary(name, data) as temporary:
+            try:
+                # link() refuses a taken name and shows the whole content at once; open("x") would do only the first.
+                os.link(temporary, self.path(name))
+            except FileExistsError:
+                return False
+        return True
+
+    @contextlib.contextmanager
+    def _temporary(self, name: str, data: bytes) -> Iterator[Path]:
+        target = Path(self.path(name))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}.tmp")
+        try:
+            with temporary.open("wb") as file:
+                file.write(data)
+                file.flush()
+                # A commit must never survive a power cut that its data did not.
+                os.fsync(file.fileno())
+            yield temporary
+        finally:
+            temporary.unlink(missing_ok=True)
