@@ -187,8 +187,8 @@ class OpenaiEngine(Section):
     """An OpenAI-compatible endpoint. It tokenises on its own: see `defuse_control_tokens`."""
 
     kind: Literal["openai"]
-    base_url: str
-    """For example http://host:8000/v1."""
+    base_url: Annotated[str, Field(pattern=r"^https?://[^@\s]+$")]
+    """For example http://host:8000/v1; credentials do not belong here."""
     model: str
     api_key_env: str | None = None
     """Name of the environment variable that holds the key; it must be set where the engine actors run."""
@@ -212,15 +212,15 @@ EngineConfig = Annotated[ExtractiveEngine | ScriptedEngine | VllmEngine | Openai
 
 
 # Fields that decide how fast an engine is, and not what it says: a change of these asks nothing anew.
-_SPEED = frozenset(
-    "max_num_seqs max_num_batched_tokens gpu_memory_utilization tensor_parallel_size enforce_eager max_lora_rank "
-    "api_key_env max_concurrency timeout_s max_attempts max_backoff_s latency_s".split()
-)
+_SPEED = {
+    *("max_num_seqs", "max_num_batched_tokens", "gpu_memory_utilization", "tensor_parallel_size", "enforce_eager"),
+    *("max_lora_rank", "api_key_env", "max_concurrency", "timeout_s", "max_attempts", "max_backoff_s", "latency_s"),
+}
 
 
 def engine_recipe(engine: EngineConfig) -> dict[str, Any]:
     """What of an engine's config decides on its completions: a part of the recipe."""
-    return engine.model_dump(mode="json", exclude=set(_SPEED))
+    return engine.model_dump(mode="json", exclude=_SPEED)
 
 
 class PromptsConfig(Section):

@@ -29,11 +29,11 @@ from selfstudy.engines.base import (
     EngineUnusable,
     Request,
     RequestTooLong,
-    TokenTrace,
     TransportError,
 )
 from selfstudy.engines.tokens import PromptEncoder
 from selfstudy.prompts import Prompts, answer_schema, render
+from selfstudy.records import TokenTrace
 
 if TYPE_CHECKING:
     from vllm import SamplingParams
@@ -48,82 +48,64 @@ _ENGINE_ARGS = (
 )
 
 
-class VllmModel:
-    """One model on this process's GPUs, behind the `Engine` protocol. Making one takes as long as loading does.
+class VllmHost:
+    """The running engine on a thread and an event loop of its own. Making one takes as long as loading does.
 
     Raises:
         EngineUnusable: the model cannot be loaded.
     """
 
-    def __init__(self, config: VllmEngine, *, sampling: SamplingConfig, prompts: Prompts) -> None:
-        self._config = config
-        self._prompts = prompts
-        self._num_requests = 0
+    def __init__(self, config: VllmEngine) -> None:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="vllm", daemon=True)
         self._thread.start()
+        self._num_requests = 0
+        self._lora: Any = None
         try:
-            self._engine = asyncio.run_coroutine_threadsafe(_start(config), self._loop).result()
+            self.engine = asyncio.run_coroutine_threadsafe(_start(config), self._loop).result()
+            self.tokenizer: Any = self.engine.get_tokenizer()
+            if config.lora is not None:
+                self._lora = _lora_request(config.lora)
         except (OSError, ValueError, RuntimeError, TypeError, ImportError, AttributeError, KeyError) as error:
             self._stop_loop()
             raise EngineUnusable(f"vLLM cannot run {config.model}: {_one_line(error)}") from error
-        self._admission = Admission(config.max_num_seqs + config.max_num_seqs // 4 + 8)
-        self._tokenizer: Any = self._engine.get_tokenizer()
-        self._encoder = PromptEncoder(
-            self._tokenizer,
-            system=prompts.system,
-            chat_template=Path(config.chat_template).read_text("utf-8") if config.chat_template else None,
-            chat_template_kwargs=config.chat_template_kwargs,
-        )
-        model_config = self._engine.model_config
-        self._max_model_len: int = model_config.max_model_len
-        self._calls = {
-            Call.QUESTION: (sampling.question, False, 0),
-            Call.ANSWER: (sampling.answer, sampling.answer_token_ids, sampling.answer_logprobs),
-        }
-        self._sampling = sampling
-        self._takes_seeds = sampling.seeds and not _on_cpu()
-        self._lora = _lora_request(config)
-        self._info = _info(config, model_config)
 
-    @property
-    def info(self) -> EngineInfo:
-        return self._info
+    async def generate(self, token_ids: list[int], sampling: SamplingParams) -> RequestOutput:
+        """Return the final output. Called from any loop; a dead engine ends this process.
 
-    async def complete(self, request: Request) -> Completion:
-        """Complete one request; see `Engine`."""
-        params, wants_ids, num_logprobs = self._calls[request.call]
-        token_ids = self._encoder.encode(render(request, self._prompts), request.chunk_key)
-        if len(token_ids) + params.max_tokens > self._max_model_len:
-            raise RequestTooLong(
-                f"{len(token_ids)} prompt tokens and {params.max_tokens} for the completion do not fit "
-                f"into {self._max_model_len}"
-            )
-        sampling = self._sampling_params(request, params, num_logprobs)
-        async with self._admission.enter(request.chunk_key):
-            output = await asyncio.wrap_future(
-                asyncio.run_coroutine_threadsafe(self._generate(token_ids, sampling), self._loop)
-            )
-        completion = output.outputs[0]
-        return Completion(
-            text=self._tokenizer.decode(completion.token_ids, skip_special_tokens=True),
-            finish_reason=completion.finish_reason or "stop",
-            num_prompt_tokens=len(token_ids),
-            num_cached_tokens=output.num_cached_tokens or 0,
-            num_completion_tokens=len(completion.token_ids),
-            structured=self._config.structured_output,
-            trace=_trace(completion, num_logprobs) if wants_ids or num_logprobs else None,
+        Raises:
+            TransportError: vLLM failed this request, and lives.
+        """
+        return await asyncio.wrap_future(
+            asyncio.run_coroutine_threadsafe(self._generate(token_ids, sampling), self._loop)
         )
 
     async def close(self) -> None:
         """Stop the engine and its processes."""
-        if not self._thread.is_alive():
-            return
-        logger.info("vllm: %s", " ".join(f"{name}={value:.0f}" for name, value in counters().items()))
-        await asyncio.to_thread(self._shut_down)
+        if self._thread.is_alive():
+            logger.info("vllm: %s", " ".join(f"{name}={value:.0f}" for name, value in counters().items()))
+            await asyncio.to_thread(self._shut_down)
+
+    async def _generate(self, token_ids: list[int], sampling: SamplingParams) -> RequestOutput:
+        from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
+
+        self._num_requests += 1
+        prompt: Any = {"prompt_token_ids": token_ids}
+        try:
+            stream = self.engine.generate(prompt, sampling, str(self._num_requests), lora_request=self._lora)
+            async for output in stream:
+                if output.finished:
+                    return output
+        except EngineDeadError as error:
+            # Raising would bring the next request to the same dead engine. Our children die with us.
+            logger.critical("the vLLM engine died, so this process ends: %s", _one_line(error))
+            os._exit(1)
+        except EngineGenerateError as error:
+            raise TransportError(f"vLLM failed a request: {_one_line(error.__cause__ or error)}") from error
+        raise TransportError("vLLM ended a request without an output")
 
     def _shut_down(self) -> None:
-        asyncio.run_coroutine_threadsafe(_shut_down(self._engine), self._loop).result()
+        asyncio.run_coroutine_threadsafe(_shut_down(self.engine), self._loop).result()
         self._stop_loop()
 
     def _stop_loop(self) -> None:
@@ -131,24 +113,61 @@ class VllmModel:
         self._thread.join()
         self._loop.close()
 
-    async def _generate(self, token_ids: list[int], sampling: SamplingParams) -> RequestOutput:
-        """Runs on the engine's loop."""
-        from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 
-        self._num_requests += 1
-        prompt: Any = {"prompt_token_ids": token_ids}
-        try:
-            stream = self._engine.generate(prompt, sampling, str(self._num_requests), lora_request=self._lora)
-            async for output in stream:
-                if output.finished:
-                    return output
-        except EngineDeadError as error:
-            # Raising would bring the next request to the same dead engine; our children die with us.
-            logger.critical("the vLLM engine died, and its actor ends: %s", _one_line(error))
-            os._exit(1)
-        except EngineGenerateError as error:
-            raise TransportError(f"vLLM failed a request: {_one_line(error.__cause__ or error)}") from error
-        raise TransportError("vLLM ended a request without an output")
+class VllmModel:
+    """The `Engine` protocol over a host, by default one of its own: what to ask, and how."""
+
+    def __init__(
+        self, config: VllmEngine, *, sampling: SamplingConfig, prompts: Prompts, host: VllmHost | None = None
+    ) -> None:
+        self._host = host or VllmHost(config)
+        self._config = config
+        self._sampling = sampling
+        self._prompts = prompts
+        # A few more than are decoded at once, so that the engine never waits for us.
+        self._admission = Admission(config.max_num_seqs + config.max_num_seqs // 4 + 8)
+        self.encoder = PromptEncoder(
+            self._host.tokenizer,
+            system=prompts.system,
+            chat_template=Path(config.chat_template).read_text("utf-8") if config.chat_template else None,
+            chat_template_kwargs=config.chat_template_kwargs,
+        )
+        self._max_model_len: int = self._host.engine.model_config.max_model_len
+        self._takes_seeds = sampling.seeds and not _on_cpu()
+        self._info = _info(config, self._host.engine.model_config)
+
+    @property
+    def info(self) -> EngineInfo:
+        return self._info
+
+    async def complete(self, request: Request) -> Completion:
+        """Complete one request; see `Engine`."""
+        is_answer = request.call is Call.ANSWER
+        params = self._sampling.answer if is_answer else self._sampling.question
+        num_logprobs = self._sampling.answer_logprobs if is_answer else 0
+        token_ids = self.encoder.encode(render(request, self._prompts), request.chunk_key)
+        if len(token_ids) + params.max_tokens > self._max_model_len:
+            raise RequestTooLong(
+                f"{len(token_ids)} prompt tokens and {params.max_tokens} for the completion do not fit "
+                f"into {self._max_model_len}"
+            )
+        sampling = self._sampling_params(request, params, num_logprobs)
+        async with self._admission.enter(request.chunk_key):
+            output = await self._host.generate(token_ids, sampling)
+        completion = output.outputs[0]
+        wants_trace = is_answer and (self._sampling.answer_token_ids or num_logprobs > 0)
+        return Completion(
+            text=self._host.tokenizer.decode(completion.token_ids, skip_special_tokens=True),
+            finish_reason=completion.finish_reason or "stop",
+            num_prompt_tokens=len(token_ids),
+            num_cached_tokens=output.num_cached_tokens or 0,
+            num_completion_tokens=len(completion.token_ids),
+            structured=self._config.structured_output,
+            trace=_trace(completion, num_logprobs) if wants_trace else None,
+        )
+
+    async def close(self) -> None:
+        await self._host.close()
 
     def _sampling_params(self, request: Request, params: CallSampling, num_logprobs: int) -> SamplingParams:
         from vllm import SamplingParams
@@ -193,7 +212,7 @@ def counters() -> dict[str, float]:
 
 
 async def _start(config: VllmEngine) -> AsyncLLM:
-    """Runs on the engine's loop, which the engine's own tasks then live on."""
+    """Runs on the loop that the engine's own tasks then live on."""
     guard.own_engines()
     from vllm.engine.arg_utils import AsyncEngineArgs
     from vllm.v1.engine.async_llm import AsyncLLM
@@ -213,12 +232,10 @@ async def _shut_down(engine: AsyncLLM) -> None:
     engine.shutdown()
 
 
-def _lora_request(config: VllmEngine) -> Any:
-    if config.lora is None:
-        return None
+def _lora_request(path: str) -> Any:
     from vllm.lora.request import LoRARequest
 
-    return LoRARequest("adapter", 1, config.lora)
+    return LoRARequest("adapter", 1, path)
 
 
 def _on_cpu() -> bool:
