@@ -1,0 +1,240 @@
+"""Chunks -> the same chunks with instruction-like sentences marked as removed, and what was removed.
+
+Reads: chunks (text, sentences, title, markup). Writes: chunks whose flagged sentences have the reason REMOVED,
+whose flagged titles are empty and whose markup is judged and dropped; one RemovedSpan per run of removed
+sentences, per title and per piece of markup. Text and offsets never change: what models see is made later.
+
+Each chunk is judged for itself, so that its verdicts do not depend on the unit, file or shard it is in. It does
+not judge kept fields: they enter no prompt.
+
+The unit of removal is what makes the instruction harmless while the text around it stays:
+- a sentence that scores at least the threshold;
+- the sentences next to it that carry on from it, each judged as a continuation, one after the other;
+- two or three sentences in a row of which none is flagged but which say it together;
+- the whole comment, chat turn or short fence that holds a flagged sentence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+
+from selfstudy.config import FilterConfig
+from selfstudy.filter.blocks import Block, find_blocks
+from selfstudy.filter.judge import BlockKind, Context, Judge, Verdict
+from selfstudy.reasons import Ineligible
+from selfstudy.records import Chunk, RemovedSpan, Sentence
+
+_REMOVED_WHOLE = {BlockKind.COMMENT, BlockKind.TURN}
+# A long code block with one odd comment line stays; in a short one, the instruction is the point.
+_MAX_FENCE_CHARS = 600
+# A sentence that scores at least this share of the threshold is worth reading together with its neighbours.
+_DOUBT_SHARE = 0.5
+_MAX_WINDOW_CHARS = 600
+
+
+def lift(
+    chunks: Sequence[Chunk], judge: Judge | None, config: FilterConfig
+) -> tuple[tuple[Chunk, ...], tuple[RemovedSpan, ...]]:
+    """Judge the chunks of one unit. Without a judge nothing is removed but the markup is dropped all the same.
+
+    Returns:
+        The chunks in order, and the removed spans in order of chunk, field (title, markup, text) and offset.
+    """
+    if judge is None:
+        return tuple(replace(chunk, markup=()) for chunk in chunks), ()
+    lifted: list[Chunk] = []
+    removed: list[RemovedSpan] = []
+    titles: dict[str, Verdict] = {}
+    for chunk in chunks:
+        result = _ChunkFilter(chunk, judge, config)
+        cleaned, spans = result.run(titles)
+        lifted.append(cleaned)
+        removed.extend(spans)
+    return tuple(lifted), tuple(removed)
+
+
+class _ChunkFilter:
+    """Judges one chunk."""
+
+    def __init__(self, chunk: Chunk, judge: Judge, config: FilterConfig) -> None:
+        self.chunk = chunk
+        self.judge = judge
+        self.threshold = config.threshold
+        self.texts = [chunk.sentence_text(index) for index in range(len(chunk.sentences))]
+        self.blocks = list(self._block_of_each_sentence())
+        self.flagged: dict[int, Verdict] = {}
+
+    def run(self, titles: dict[str, Verdict]) -> tuple[Chunk, list[RemovedSpan]]:
+        removed = [*self._judge_title(titles), *self._judge_markup()]
+        title = "" if any(span.field == "title" for span in removed) else self.chunk.title
+        self._judge_sentences()
+        removed.extend(self._removed_runs())
+        sentences = tuple(
+            Sentence(sentence.start, sentence.end, Ineligible.REMOVED) if index in self.flagged else sentence
+            for index, sentence in enumerate(self.chunk.sentences)
+        )
+        return replace(self.chunk, title=title, markup=(), sentences=sentences), removed
+
+    def _judge_title(self, titles: dict[str, Verdict]) -> Iterator[RemovedSpan]:
+        title = self.chunk.title
+        if not title.strip():
+            return
+        if title not in titles:
+            titles[title] = self._worst([title], BlockKind.TITLE)
+        verdict = titles[title]
+        if verdict.score >= self.threshold:
+            yield self._span("title", title, verdict)
+
+    def _judge_markup(self) -> Iterator[RemovedSpan]:
+        for text in self.chunk.markup:
+            if not text.strip():
+                continue
+            pieces = _windows(text)
+            verdict = self._worst(pieces, BlockKind.MARKUP)
+            if verdict.score >= self.threshold:
+                yield self._span("markup", text, verdict)
+
+    def _worst(self, pieces: Sequence[str], kind: BlockKind) -> Verdict:
+        verdicts = self.judge.score([Context(piece, piece, kind) for piece in pieces])
+        return max(verdicts, key=lambda verdict: verdict.score)
+
+    def _judge_sentences(self) -> None:
+        if not self.texts:
+            return
+        verdicts = self.judge.score([self._context(index, self.texts[index]) for index in range(len(self.texts))])
+        for index, verdict in enumerate(verdicts):
+            if verdict.score >= self.threshold:
+                self.flagged[index] = verdict
+        self._flag_said_together(verdicts)
+        self._flag_continuations()
+        self._flag_whole_blocks()
+
+    def _flag_said_together(self, verdicts: Sequence[Verdict]) -> None:
+        """Judge pairs and triples of sentences around a doubtful one, none of which is flagged alone."""
+        doubt = self.threshold * _DOUBT_SHARE
+        windows: dict[tuple[int, int], None] = {}
+        for index, verdict in enumerate(verdicts):
+            if index in self.flagged or verdict.score < doubt:
+                continue
+            for first, last in ((index - 1, index), (index, index + 1), (index - 1, index + 1)):
+                if self._is_open_window(first, last):
+                    windows[first, last] = None
+        if not windows:
+            return
+        texts = [" ".join(self.texts[first : last + 1]) for first, last in windows]
+        contexts = [self._context(first, text) for (first, _), text in zip(windows, texts, strict=True)]
+        for (first, last), verdict in zip(windows, self.judge.score(contexts), strict=True):
+            if verdict.score >= self.threshold:
+                for index in range(first, last + 1):
+                    # What only stands beside the doubtful sentence stays, unless it is doubtful too.
+                    if verdicts[index].score > 0 and index not in self.flagged:
+                        self.flagged[index] = verdict
+
+    def _is_open_window(self, first: int, last: int) -> bool:
+        if first < 0 or last >= len(self.texts):
+            return False
+        inside = range(first, last + 1)
+        return (
+            not any(index in self.flagged for index in inside)
+            and all(self._goes_on(index - 1, index) for index in inside if index > first)
+            and sum(len(self.texts[index]) for index in inside) <= _MAX_WINDOW_CHARS
+        )
+
+    def _flag_continuations(self) -> None:
+        """Walk away from every flagged sentence while the next one carries on from it."""
+        frontier = sorted(self.flagged)
+        while frontier:
+            asked = [
+                (index, step)
+                for index in frontier
+                for step in (1, -1)
+                if 0 <= index + step < len(self.texts)
+                and index + step not in self.flagged
+                and self._goes_on(min(index, index + step), max(index, index + step))
+            ]
+            if not asked:
+                return
+            neighbours = list(dict.fromkeys(index + step for index, step in asked))
+            contexts = [self._context(index, self.texts[index], beside_removed=True) for index in neighbours]
+            frontier = []
+            for index, verdict in zip(neighbours, self.judge.score(contexts), strict=True):
+                if verdict.score >= self.threshold:
+                    self.flagged[index] = verdict
+                    frontier.append(index)
+
+    def _flag_whole_blocks(self) -> None:
+        worst: dict[Block, Verdict] = {}
+        for index, verdict in self.flagged.items():
+            block = self.blocks[index]
+            whole = block.kind in _REMOVED_WHOLE or (
+                block.kind is BlockKind.FENCE and block.end - block.start <= _MAX_FENCE_CHARS
+            )
+            if whole and (block not in worst or verdict.score > worst[block].score):
+                worst[block] = verdict
+        for index, block in enumerate(self.blocks):
+            if block in worst and index not in self.flagged:
+                self.flagged[index] = worst[block]
+
+    def _goes_on(self, first: int, second: int) -> bool:
+        """Whether two sentences in a row stand in one block, or in items of one list."""
+        one, other = self.blocks[first], self.blocks[second]
+        return one == other or (one.kind is other.kind is BlockKind.LIST)
+
+    def _context(self, index: int, text: str, *, beside_removed: bool = False) -> Context:
+        block = self.blocks[index]
+        return Context(text, self.chunk.text[block.start : block.end], block.kind, beside_removed)
+
+    def _block_of_each_sentence(self) -> Iterator[Block]:
+        blocks = iter(find_blocks(self.chunk.text))
+        block = next(blocks, None)
+        for sentence in self.chunk.sentences:
+            start = sentence.start - self.chunk.start
+            while block is not None and block.end <= start:
+                block = next(blocks, None)
+            yield block or Block(start, sentence.end - self.chunk.start, BlockKind.PARAGRAPH)
+
+    def _removed_runs(self) -> Iterator[RemovedSpan]:
+        for first, last in _runs(sorted(self.flagged)):
+            start, end = self.chunk.sentences[first].start, self.chunk.sentences[last].end
+            worst = max((self.flagged[index] for index in range(first, last + 1)), key=lambda verdict: verdict.score)
+            text = self.chunk.text[start - self.chunk.start : end - self.chunk.start]
+            yield self._span("text", text, worst, start, end)
+
+    def _span(
+        self, field: str, text: str, verdict: Verdict, start: int | None = None, end: int | None = None
+    ) -> RemovedSpan:
+        return RemovedSpan(
+            chunk_id=self.chunk.chunk_id,
+            doc_id=self.chunk.doc_id,
+            source_uri=self.chunk.source_uri,
+            field=field,
+            start=start,
+            end=end,
+            text=text,
+            score=verdict.score,
+            judge=verdict.judge,
+        )
+
+
+def _windows(text: str) -> list[str]:
+    """Cut a long piece of hidden text into overlapping windows, so that padding does not thin it out."""
+    if len(text) <= _MAX_WINDOW_CHARS:
+        return [text]
+    step = _MAX_WINDOW_CHARS // 2
+    return [text[start : start + _MAX_WINDOW_CHARS] for start in range(0, len(text) - step, step)]
+
+
+def _runs(indices: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """Yield the first and last of each run of consecutive indices."""
+    first = last = None
+    for index in indices:
+        if first is None or last is None:
+            first = last = index
+        elif index == last + 1:
+            last = index
+        else:
+            yield first, last
+            first = last = index
+    if first is not None and last is not None:
+        yield first, last
