@@ -16,10 +16,10 @@ from misbehaving_server import GOOD, Behaviour, MisbehavingServer
 
 from selfstudy.config import CallSampling, OpenaiEngine, QuestionSampling, SamplingConfig
 from selfstudy.engines.base import Call, Completion, EngineUnusable, Request, RequestTooLong, TransportError
+from selfstudy.engines.openai import OpenaiEndpoint
 from selfstudy.prompts import load_prompts
 
 pytest.importorskip("openai", reason="needs the openai client: pip install selfstudy[openai]")
-from selfstudy.engines.openai import OpenaiEndpoint
 
 KEY = "sk-a-secret-that-nobody-may-see"
 REQUEST = Request(

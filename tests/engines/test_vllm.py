@@ -1,0 +1,202 @@
+"""Real vLLM with a small random model: its text is noise, all else is real.
+
+Kill tests run the engine in a process of its own; what must hold is that nothing of it is left running.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+
+from selfstudy.config import SamplingConfig, VllmEngine
+from selfstudy.engines.base import Call, Completion, EngineUnusable, Request, RequestTooLong
+from selfstudy.engines.vllm import VllmHost, VllmModel
+from selfstudy.prompts import load_prompts
+
+pytestmark = pytest.mark.vllm
+pytest.importorskip("vllm", reason="vLLM is not installed: make setup-vllm")
+
+PATIENCE_S = 300
+PASSAGE = "The Danube flows through ten countries and ends in the Black Sea. " * 8
+REQUEST = Request(
+    call=Call.QUESTION,
+    pair_id="p",
+    chunk_key="c",
+    title="Rivers",
+    passage=PASSAGE,
+    target="It ends in the Black Sea.",
+    style="factual",
+    seed=3,
+    question="Where does it end?",
+)
+ANSWER = replace(REQUEST, call=Call.ANSWER)
+
+
+@pytest.fixture
+def model(vllm_host: VllmHost, vllm_config: VllmEngine, sampling: SamplingConfig) -> VllmModel:
+    return VllmModel(vllm_config, sampling=sampling, prompts=load_prompts(), host=vllm_host)
+
+
+def complete(model: VllmModel, *requests: Request) -> list[Completion]:
+    async def scenario() -> list[Completion]:
+        return await asyncio.gather(*(model.complete(request) for request in requests))
+
+    return asyncio.run(scenario())
+
+
+def test_a_question_and_its_answer_share_the_passage(model: VllmModel, sampling: SamplingConfig) -> None:
+    (question,) = complete(model, replace(REQUEST, passage=f"Once. {PASSAGE}", chunk_key="once"))
+    (answer,) = complete(model, replace(ANSWER, passage=f"Once. {PASSAGE}", chunk_key="once"))
+
+    assert question.num_prompt_tokens > 200
+    assert question.num_completion_tokens == sampling.question.max_tokens
+    assert answer.num_completion_tokens == sampling.answer.max_tokens
+    assert (question.finish_reason, answer.finish_reason) == ("length", "length")
+    # The blocks of system text and passage came from the cache.
+    assert answer.num_cached_tokens > 0
+
+
+def test_provenance_names_model_and_engine(model: VllmModel, vllm_config: VllmEngine) -> None:
+    assert model.info.model == vllm_config.model
+    assert model.info.engine.startswith("vllm ")
+
+
+def test_an_answer_has_its_trace(model: VllmModel, sampling: SamplingConfig) -> None:
+    question, answer = complete(model, REQUEST, ANSWER)
+
+    assert question.trace is None
+    trace = answer.trace
+    assert trace is not None
+    num_tokens, width = sampling.answer.max_tokens, sampling.answer_logprobs
+    assert trace.token_ids.shape == (num_tokens,)
+    assert trace.top_ids.shape == trace.top_logprobs.shape == (num_tokens * width,)
+    assert (trace.token_ids.dtype, trace.top_ids.dtype, trace.top_logprobs.dtype) == (np.int32, np.int32, np.float32)
+    by_place = trace.top_logprobs.reshape(num_tokens, width)
+    assert (np.diff(by_place, axis=1) <= 0).all()
+    assert (by_place <= 0).all()
+
+
+def test_a_prompt_that_does_not_fit_is_refused_before_it_is_sent(model: VllmModel) -> None:
+    with pytest.raises(RequestTooLong, match="do not fit into 1024"):
+        complete(model, replace(REQUEST, chunk_key="long", passage=PASSAGE * 10))
+
+    assert complete(model, REQUEST)[0].num_completion_tokens > 0
+
+
+def test_structured_output_is_json(vllm_host: VllmHost, vllm_config: VllmEngine) -> None:
+    sampling = SamplingConfig.model_validate({"question": {"max_tokens": 200}})
+    config = vllm_config.model_copy(update={"structured_output": True})
+    model = VllmModel(config, sampling=sampling, prompts=load_prompts(), host=vllm_host)
+
+    completions = complete(model, *(replace(REQUEST, seed=seed) for seed in range(6)))
+
+    assert all(completion.structured for completion in completions)
+    assert all(completion.text.lstrip().startswith("{") for completion in completions)
+    for completion in completions:
+        # Noise seldom closes a string in time.
+        if completion.finish_reason == "stop":
+            assert isinstance(json.loads(completion.text)["question"], str)
+
+
+def test_many_requests_at_once_all_come_back(model: VllmModel) -> None:
+    requests = [
+        replace(REQUEST, pair_id=f"{chunk}-{rank}", chunk_key=f"many-{chunk}", passage=f"{chunk}. {PASSAGE}", seed=rank)
+        for chunk in range(6)
+        for rank in range(8)
+    ]
+
+    completions = complete(model, *requests)
+
+    assert len(completions) == len(requests)
+    assert sum(completion.num_cached_tokens for completion in completions) > 0
+
+
+def test_a_cancelled_request_leaves_the_engine_working(model: VllmModel) -> None:
+    async def scenario() -> None:
+        tasks = [asyncio.create_task(model.complete(replace(REQUEST, seed=seed))) for seed in range(40)]
+        await tasks[0]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        assert (await model.complete(REQUEST)).num_completion_tokens > 0
+
+    asyncio.run(scenario())
+
+
+def test_a_model_that_cannot_be_loaded_is_one_line(tmp_path: Path, vllm_config: VllmEngine) -> None:
+    with pytest.raises(EngineUnusable) as error:
+        VllmHost(vllm_config.model_copy(update={"model": str(tmp_path / "none")}))
+
+    assert "none" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_an_engine_argument_that_does_not_exist_is_one_line(vllm_config: VllmEngine) -> None:
+    with pytest.raises(EngineUnusable, match="no_such_argument"):
+        VllmHost(vllm_config.model_copy(update={"engine_args": {"no_such_argument": 1}}))
+
+
+@contextlib.contextmanager
+def engine_process(config: VllmEngine) -> Iterator[subprocess.Popen[str]]:
+    """A process whose engine is serving requests."""
+    script = Path(__file__).with_name("engine_process.py")
+    environment = os.environ | {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_LOGGING_LEVEL": "ERROR"}
+    process = subprocess.Popen(
+        [sys.executable, str(script), config.model_dump_json()], stdout=subprocess.PIPE, text=True, env=environment
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "served\n"
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def wait_until(condition: Callable[[], Any]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.1)
+
+
+@pytest.mark.fault
+def test_no_process_outlives_a_killed_owner(vllm_config: VllmEngine) -> None:
+    with engine_process(vllm_config) as process:
+        children = psutil.Process(process.pid).children(recursive=True)
+        assert children
+        process.kill()
+        process.wait()
+
+        wait_until(lambda: not any(_runs(child) for child in children))
+
+
+@pytest.mark.fault
+def test_a_dead_engine_core_ends_its_process(vllm_config: VllmEngine) -> None:
+    with engine_process(vllm_config) as process:
+        children = psutil.Process(process.pid).children(recursive=True)
+        core = next(child for child in children if "EngineCore" in " ".join([child.name(), *child.cmdline()]))
+        core.kill()
+
+        assert process.wait(PATIENCE_S) == 1
+        wait_until(lambda: not any(_runs(child) for child in children))
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
