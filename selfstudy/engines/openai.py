@@ -67,7 +67,7 @@ class OpenaiEndpoint:
     """A model behind HTTP, as an `Engine`. Made and used on one event loop.
 
     Raises:
-        EngineUnusable: the key's variable is not set.
+        EngineUnusable: the client is not installed, or the key's variable is not set.
     """
 
     def __init__(
@@ -78,8 +78,10 @@ class OpenaiEndpoint:
         prompts: Prompts,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        import openai
-
+        try:
+            import openai
+        except ImportError:
+            raise EngineUnusable("the openai client is not installed: pip install 'selfstudy[openai]'") from None
         self._config = config
         self._sampling = sampling
         self._prompts = prompts
