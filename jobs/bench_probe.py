@@ -1,0 +1,92 @@
+"""Watch every request that goes into a vLLM engine, in whatever process it lives: the same code for all arms.
+
+`install_probe` waits until somebody imports vLLM and then wraps AsyncLLM; each finished request becomes one line of
+JSON in the file that SELFSTUDY_BENCH_TRACE names. Times are seconds since the epoch, on one machine.
+"""
+
+from __future__ import annotations
+
+import importlib.abc
+import importlib.util
+import json
+import os
+import sys
+import time
+from collections.abc import AsyncIterator
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+TRACE_VARIABLE = "SELFSTUDY_BENCH_TRACE"
+_MODULE = "vllm.v1.engine.async_llm"
+
+
+def install_probe() -> None:
+    """Do nothing now, and patch vLLM's engine class once it is imported. For Ray's worker_process_setup_hook."""
+    path = os.environ.get(TRACE_VARIABLE)
+    if path:
+        sys.meta_path.insert(0, _AfterImport(path))
+
+
+def read_trace(path: Path) -> tuple[list[dict[str, Any]], list[float]]:
+    """Return the requests, in the order in which they ended, and the seconds that each engine took to start."""
+    lines = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    requests = [line for line in lines if "prompt" in line]
+    return requests, [line["engine_start_s"] for line in lines if "engine_start_s" in line]
+
+
+class _AfterImport(importlib.abc.MetaPathFinder):
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def find_spec(self, fullname: str, path: Any, target: ModuleType | None = None) -> ModuleSpec | None:
+        del path, target
+        if fullname != _MODULE:
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(fullname)
+        assert spec is not None
+        assert spec.loader is not None
+        spec.loader = _Patching(spec.loader, self._path)
+        return spec
+
+
+class _Patching(importlib.abc.Loader):
+    def __init__(self, loader: Any, path: str) -> None:
+        self._loader = loader
+        self._path = path
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        module: ModuleType | None = self._loader.create_module(spec)
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        self._loader.exec_module(module)
+        _patch(module.AsyncLLM, self._path)
+
+
+def _patch(engine_class: Any, path: str) -> None:
+    start, generate = engine_class.__init__, engine_class.generate
+
+    def write(record: dict[str, Any]) -> None:
+        with Path(path).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+
+    def timed_start(self: Any, *args: Any, **kwargs: Any) -> None:
+        started = time.time()
+        start(self, *args, **kwargs)
+        write({"engine_start_s": time.time() - started})
+
+    async def traced(self: Any, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+        started = time.time()
+        sampling = kwargs.get("sampling_params") or args[1]
+        async for output in generate(self, *args, **kwargs):
+            if output.finished:
+                record = {"start": started, "end": time.time(), "max_tokens": sampling.max_tokens}
+                record |= {"prompt": list(output.prompt_token_ids), "cached": output.num_cached_tokens or 0}
+                write(record | {"completion": len(output.outputs[0].token_ids)})
+            yield output
+
+    engine_class.__init__ = timed_start
+    engine_class.generate = traced
