@@ -41,11 +41,13 @@ class Generator:
         Raises:
             UnitFailedError: a request failed and this is not the last attempt; then such requests are rejects.
         """
+        repeated = _repeated_chunks(unit)
+        views = [_ChunkView.of(chunk, unit, self.checks) for chunk in unit.chunks if chunk.chunk_id not in repeated]
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [
                     group.create_task(self._one_target(view, target, last_attempt))
-                    for view in (_ChunkView.of(chunk, unit, self.checks) for chunk in unit.chunks if chunk.targets)
+                    for view in views
                     for target in view.chunk.targets
                 ]
         except* TransportError as errors:
@@ -54,7 +56,14 @@ class Generator:
         return replace(
             unit,
             pairs=tuple(outcome for outcome in outcomes if isinstance(outcome, Pair)),
-            rejects=unit.rejects + tuple(outcome for outcome in outcomes if isinstance(outcome, Reject)),
+            rejects=unit.rejects
+            + tuple(outcome for outcome in outcomes if isinstance(outcome, Reject))
+            + tuple(
+                reject_target(chunk, target, Stage.GENERATE, TargetReject.DUPLICATE_CHUNK, repeated[chunk.chunk_id])
+                for chunk in unit.chunks
+                if chunk.chunk_id in repeated
+                for target in chunk.targets
+            ),
         )
 
     async def _one_target(self, view: _ChunkView, target: Target, last_attempt: bool) -> Pair | Reject:
@@ -187,6 +196,21 @@ class _ChunkView:
             question=question,
             attempt=attempt,
         )
+
+
+def _repeated_chunks(unit: Unit) -> dict[str, str]:
+    """Return {chunk_id: equal chunk with the lowest id} of the unit's chunks that need no asking of their own.
+
+    The lowest id is also the one that publishing keeps, whichever units the equals are in.
+    """
+    lowest: dict[str, str] = {}
+    for chunk in unit.chunks:
+        lowest[chunk.chunk_key] = min(chunk.chunk_id, lowest.get(chunk.chunk_key, chunk.chunk_id))
+    return {
+        chunk.chunk_id: lowest[chunk.chunk_key]
+        for chunk in unit.chunks
+        if chunk.targets and lowest[chunk.chunk_key] != chunk.chunk_id
+    }
 
 
 def reject_target(chunk: Chunk, target: Target, stage: Stage, reason: TargetReject, detail: str) -> Reject:

@@ -6,14 +6,13 @@ was lifted and nothing sampled yet. Rejects documents (stages read and prepare).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from selfstudy.config import Config
 from selfstudy.corpus.normalise import normalise
 from selfstudy.corpus.read import RawDocument, read_split, reject
 from selfstudy.corpus.splits import Split, is_unchanged
 from selfstudy.reasons import DocumentReject, Stage
-from selfstudy.recipe import unit_prefix
 from selfstudy.records import Chunk, Document, Reject, Unit
 from selfstudy.text.chunks import chunk_document
 from selfstudy.text.eligibility import judge_sentences
@@ -27,15 +26,17 @@ class SplitChangedError(RuntimeError):
     """A source is no longer what the plan saw: the rest of the split is a gap of this run."""
 
 
-def prepare_split(split: Split, config: Config, committed: frozenset[str] = frozenset()) -> Iterator[Unit]:
-    """Yield the units of a split in order, without those whose ids are in `committed`.
+def prepare_split(
+    split: Split, config: Config, prefix: str, committed: Collection[str] = frozenset()
+) -> Iterator[Unit]:
+    """Yield the units of a split in order, named from `prefix`, without those whose ids are in `committed`.
 
     Raises:
         SplitChangedError: a source changed since the plan was made.
         OSError: storage failed.
     """
     source_of = {source.uri: source for source in split.sources}
-    for unit, touched in _UnitBuilder(split, config).units():
+    for unit, touched in _UnitBuilder(split, config, prefix).units():
         if unit.unit_id in committed:
             continue
         for uri in touched:
@@ -66,10 +67,10 @@ def prepare_document(raw: RawDocument, config: Config) -> list[Chunk] | Reject:
 class _UnitBuilder:
     """Collects chunks and rejects into units. One is held back, since only the last one is named so."""
 
-    def __init__(self, split: Split, config: Config) -> None:
+    def __init__(self, split: Split, config: Config, prefix: str) -> None:
         self.split = split
         self.config = config
-        self.prefix = unit_prefix(config, split.split_id)
+        self.prefix = prefix
         self.number = 0
         self.num_documents = 0
         self.chunks: list[Chunk] = []

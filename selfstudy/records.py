@@ -168,7 +168,8 @@ class Unit:
     """At most N chunks of one split, in order: the atom of retry, commit and resume.
 
     `num_documents` counts the documents that start in this unit, rejected ones included. Filter, sampler and
-    generator each return it with more: removed spans, targets in its chunks, pairs and rejects.
+    generator each return it with more: removed spans, targets in its chunks, pairs and rejects. A unit with
+    a `failure` only reports why its split could not be read on; it is never committed.
     """
 
     unit_id: str
@@ -179,3 +180,4 @@ class Unit:
     removed: tuple[RemovedSpan, ...] = ()
     rejects: tuple[Reject, ...] = ()
     pairs: tuple[Pair, ...] = ()
+    failure: str = ""

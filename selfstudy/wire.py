@@ -44,7 +44,7 @@ def unit_schema() -> pa.Schema:
 
 
 @cache
-def _hints(record: type) -> dict[str, Any]:
+def _hints(record: Any) -> dict[str, Any]:
     hints = get_type_hints(record)
     return {field.name: hints[field.name] for field in fields(record) if field.name not in _STAYS_BEHIND}
 
@@ -72,7 +72,7 @@ def _without_none(hint: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    if is_dataclass(value):
+    if is_dataclass(value) and not isinstance(value, type):
         return {name: _plain(getattr(value, name)) for name in _hints(type(value))}
     if isinstance(value, tuple):
         return [_plain(item) for item in value]

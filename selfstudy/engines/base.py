@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
+from selfstudy.records import TokenTrace
 
 
 class Call(StrEnum):
@@ -36,20 +35,6 @@ class Request:
     seed: int
     question: str = ""
     attempt: int = 0
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class TokenTrace:
-    """What a student is distilled from: the sampled tokens, and the k likeliest at each place.
-
-    token_ids: int32 of shape [n]. top_ids (int32) and top_logprobs (float32): shape [n * k], place by place
-    from the likeliest down; empty with k = 0. Arrays, so that a unit reaches Arrow without a Python object
-    per token.
-    """
-
-    token_ids: NDArray[np.int32]
-    top_ids: NDArray[np.int32]
-    top_logprobs: NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -92,6 +92,11 @@ class Folder:
                 return False
         return True
 
+    def remove_folder(self, name: str) -> None:
+        """Remove a folder and what is in it, if it is there."""
+        with contextlib.suppress(FileNotFoundError):
+            self.fs.rm(self.path(name), recursive=True)
+
     @contextlib.contextmanager
     def _temporary(self, name: str, data: bytes) -> Iterator[Path]:
         target = Path(self.path(name))

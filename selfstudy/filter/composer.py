@@ -1,0 +1,177 @@
+"""Composes labelled spans from independent parts: attacks, and the clean text that resembles them.
+
+An attack is an intent (what the answer should become) x a surface form (how it is put into a document) x a
+strictness, with or without a clause that cancels the task. The parts are lists of phrases in `phrases/*.yaml`,
+all written for this project; nothing is taken from published collections. Clean text comes in the same words:
+orders to people, prose about prompting, and attacks quoted in a sentence that reports them.
+
+The same number and seed give the same spans.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Iterator
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import yaml
+
+from selfstudy.filter.examples import Example
+from selfstudy.filter.judge import BlockKind
+
+_SLOT = re.compile(r"\{(\w+)\}")
+_KIND_OF_FORM = {
+    "comment": BlockKind.COMMENT,
+    "turn": BlockKind.TURN,
+    "metadata": BlockKind.MARKUP,
+    "hidden_list": BlockKind.LIST,
+}
+# How often each part of the English bank is drawn, relative to the others.
+_SHARES = {"composed": 52, "prelude": 10, "agent": 10, "jailbreak": 8, "languages": 20}
+_SLOT_LISTS_OF_CLEAN = {"num", "thing", "place", "lang", "topic", "person", "tool", "model", "prompt", "attack", "who"}
+_MAX_TRIES = 4
+
+
+def compose_attacks(number: int, seed: int) -> list[Example]:
+    """Return up to `number` different attacks, in English and seven other languages."""
+    rng = random.Random(f"attacks-{seed}")
+    return list(_distinct(number, lambda: _attack(rng)))
+
+
+def compose_clean(number: int, seed: int) -> list[Example]:
+    """Return up to `number` different clean spans that resemble attacks."""
+    rng = random.Random(f"clean-{seed}")
+    return list(_distinct(number, lambda: _clean(rng)))
+
+
+def _distinct(number: int, draw: Any) -> Iterator[Example]:
+    seen: set[str] = set()
+    for _ in range(_MAX_TRIES * number):
+        example = draw()
+        if example.text not in seen:
+            seen.add(example.text)
+            yield example
+            if len(seen) == number:
+                return
+
+
+@cache
+def _bank(name: str) -> dict[str, Any]:
+    file = resources.files("selfstudy.filter").joinpath(f"phrases/{name}.yaml")
+    bank: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
+    return bank
+
+
+def _attack(rng: random.Random) -> Example:
+    part = rng.choices(list(_SHARES), weights=list(_SHARES.values()))[0]
+    bank = _bank("attacks.en")
+    if part == "composed":
+        form = rng.choice(list(bank["forms"]))
+        intent = rng.choice(list(bank["acts"]))
+        text = _english(rng, rng.choice(bank["forms"][form]), intent)
+        kind = _KIND_OF_FORM.get(form, BlockKind.PARAGRAPH)
+        return Example(text=text, label=True, family=f"composed_{form}", genre=intent, kind=kind)
+    if part == "prelude":
+        text = _english(rng, rng.choice(bank["prelude"]), "task")
+        if rng.random() < 0.6:
+            text += " " + _english(rng, rng.choice(bank["ask"]), "task")
+        return Example(text=text, label=True, family="composed_prelude", genre="prelude")
+    if part == "languages":
+        return _attack_in_other_language(rng)
+    text = _english(rng, rng.choice(bank[part]), "persona")
+    return Example(text=text, label=True, family=f"composed_{part}", genre=part)
+
+
+def _english(rng: random.Random, template: str, intent: str) -> str:
+    bank = _bank("attacks.en")
+
+    def fill(match: re.Match[str]) -> str:
+        slot = match[1]
+        lower = slot.lower()
+        if lower in ("act", "act2"):
+            chosen = rng.choice(bank["acts"][intent if lower == "act" or rng.random() < 0.5 else "canary"])
+        elif lower == "strict":
+            strictness = rng.choice(bank["strictness"])
+            return f"{rng.choice([',', ''])} {strictness}" if strictness else ""
+        elif lower == "a_kind_order":
+            kind = rng.choice(bank["kind"])
+            return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind} {rng.choice(bank['order'])}"
+        else:
+            names = {"override": "overrides", "address": "addresses", "subject": "subjects", "modal": "modals"}
+            names |= {"condition": "conditions"}
+            chosen = rng.choice(bank[names.get(lower, lower)])
+        filled = _SLOT.sub(fill, chosen)
+        return _first_upper(filled) if slot[0].isupper() else filled
+
+    text = _SLOT.sub(fill, template).replace("{{", "{").replace("}}", "}")
+    return _vary(rng, _first_upper(text) if rng.random() < 0.9 else text)
+
+
+def _attack_in_other_language(rng: random.Random) -> Example:
+    language = rng.choice(list(_bank("other_languages")))
+    text = _in_language(rng, language, rng.choice(_bank("other_languages")[language]["forms"]))
+    if rng.random() < 0.1:
+        text = f"<!-- {text} -->"
+    return Example(text=text, label=True, family="composed_languages", genre="languages", lang=language)
+
+
+def _in_language(rng: random.Random, language: str, template: str) -> str:
+    bank = _bank("other_languages")[language]
+
+    def fill(match: re.Match[str]) -> str:
+        slot = match[1]
+        lower = slot.lower()
+        if lower == "attack":
+            chosen = rng.choice(bank["acts"] + bank["overrides"])
+        else:
+            plurals = {"act": "acts", "override": "overrides", "address": "addresses"}
+            plurals |= {"rule": "rules", "condition": "conditions"}
+            chosen = rng.choice(bank[plurals.get(lower, lower)])
+        filled = _SLOT.sub(fill, chosen)
+        return _first_upper(filled) if slot[0].isupper() else filled
+
+    text = _SLOT.sub(fill, template)
+    # An empty strictness leaves its comma behind.
+    return re.sub(r"[,，、،] ?([.。])$", r"\1", text)
+
+
+def _clean(rng: random.Random) -> Example:
+    if rng.random() < 0.2:
+        language = rng.choice(list(_bank("other_languages")))
+        genre = rng.choices(["clean", "about", "quoted"], weights=[6, 2, 2])[0]
+        text = _in_language(rng, language, rng.choice(_bank("other_languages")[language][genre]))
+        return Example(text=text, label=False, family=f"composed_{genre}", genre=genre, lang=language, hard=True)
+    bank = _bank("clean.en")
+    genres = [name for name in bank if name not in _SLOT_LISTS_OF_CLEAN]
+    genre = rng.choices(genres, weights=[len(bank[name]) for name in genres])[0]
+    template = rng.choice(bank[genre])
+
+    def fill(match: re.Match[str]) -> str:
+        if match[1] == "attack" and rng.random() < 0.7:
+            attacks = _bank("attacks.en")
+            return _english(rng, rng.choice(attacks["forms"]["plain"]), rng.choice(list(attacks["acts"]))).rstrip(".")
+        return str(rng.choice(bank[match[1]]))
+
+    text = _first_upper(_SLOT.sub(fill, template))
+    return Example(text=text, label=False, family=f"composed_{genre}", genre=genre, hard=True)
+
+
+def _vary(rng: random.Random, text: str) -> str:
+    """Shout, mumble or leave the full stop out now and then, as people do."""
+    roll = rng.random()
+    if roll < 0.04:
+        return text.upper()
+    if roll < 0.08:
+        return text.lower()
+    if roll < 0.12:
+        return text.rstrip(".") + "!"
+    if roll < 0.2:
+        return text.rstrip(".")
+    return text
+
+
+def _first_upper(text: str) -> str:
+    return text[:1].upper() + text[1:]

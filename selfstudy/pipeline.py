@@ -1,0 +1,262 @@
+"""The Ray graph: splits -> prepare -> filter -> sample -> generate and commit. The only module that imports ray.
+
+One row is one unit (law 1). Each stage is a thin shell around a pure function of another module; what Ray retries
+is either deterministic or ends in a commit that only one attempt can make.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import orjson
+import pyarrow as pa
+import ray
+from ray.data import ActorPoolStrategy, DataContext, TaskPoolStrategy
+from ray.exceptions import RayError
+
+from selfstudy.config import Config, ConfigError, ResourcesConfig
+from selfstudy.corpus.splits import Source, Split
+from selfstudy.filter.lift import lift
+from selfstudy.filter.load import load_judge
+from selfstudy.prepare import SplitChangedError, prepare_split
+from selfstudy.recipe import Recipe
+from selfstudy.records import Unit
+from selfstudy.targets import sample_targets
+from selfstudy.unit_tables import ConservationError
+from selfstudy.wire import unit_from_table, unit_to_table
+from selfstudy.worker import Outcome, UnitResult, Worker
+
+logger = logging.getLogger(__name__)
+
+_MAX_INPUT_BLOCKS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What every stage needs to know of the run; sent to the workers once."""
+
+    config: Config
+    recipe: Recipe
+    run_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A split that is not done, with the ids of its units that are."""
+
+    split: Split
+    committed: tuple[str, ...] = ()
+
+
+def start_ray() -> None:
+    """Join the cluster that RAY_ADDRESS or a submitted job names, else start a local one that ends with us."""
+    if not ray.is_initialized():
+        logging.getLogger("ray.data").setLevel(logging.ERROR)
+        ray.init(
+            logging_level=logging.WARNING,
+            log_to_driver=logger.isEnabledFor(logging.DEBUG),
+            include_dashboard=False,
+            configure_logging=False,
+        )
+
+
+def stop_ray() -> None:
+    ray.shutdown()
+
+
+def check_resources(config: Config) -> None:
+    """Refuse a config whose stages cannot all start, which would hang.
+
+    Raises:
+        ConfigError: one line with what is asked and what the cluster has.
+    """
+    resources = config.resources
+    has = ray.cluster_resources()
+    pools = resources.filter_actors * resources.filter_cpus + resources.engine_actors * resources.engine_cpus
+    problems = []
+    if pools + resources.prepare_cpus > has.get("CPU", 0):
+        problems.append(
+            f"resources: {pools:g} CPUs of actors and {resources.prepare_cpus:g} of a prepare task do not fit "
+            f"into the cluster's {has.get('CPU', 0):g}; lower filter_actors, filter_cpus, engine_actors or engine_cpus"
+        )
+    gpus = resources.engine_actors * resources.engine_gpus
+    if gpus > has.get("GPU", 0):
+        problems.append(f"resources.engine_gpus: {gpus:g} GPUs do not fit into the cluster's {has.get('GPU', 0):g}")
+    if problems:
+        raise ConfigError(problems)
+
+
+def stream(work: Sequence[Work], job: Job) -> Iterator[UnitResult]:
+    """Run the graph over the splits and yield a result per unit as it ends.
+
+    Closing the iterator stops the graph.
+
+    Raises:
+        OSError: the output's storage failed (disk full, permission).
+        ConservationError: a unit's counts do not add up; it was not committed.
+    """
+    resources = job.config.resources
+    _configure(DataContext.get_current())
+    rows = [{"work": orjson.dumps(asdict(item)).decode()} for item in work]
+    dataset = (
+        ray.data.from_items(rows, override_num_blocks=min(len(rows), _MAX_INPUT_BLOCKS))
+        .map_batches(
+            _Prepare(job),
+            batch_size=1,
+            batch_format="pyarrow",
+            compute=TaskPoolStrategy(size=_max_prepare_tasks(resources)),
+            num_cpus=resources.prepare_cpus,
+        )
+        .map_batches(
+            _Filter,
+            fn_constructor_args=(job,),
+            batch_size=1,
+            batch_format="pyarrow",
+            compute=ActorPoolStrategy(size=resources.filter_actors),
+            num_cpus=resources.filter_cpus,
+        )
+        .map_batches(_Sample(job), batch_size=1, batch_format="pyarrow", num_cpus=resources.engine_cpus)
+        .map_batches(
+            _Generate,
+            fn_constructor_args=(job,),
+            batch_size=1,
+            batch_format="pyarrow",
+            compute=ActorPoolStrategy(
+                size=resources.engine_actors,
+                max_concurrent_calls_per_actor=resources.units_in_flight,
+                max_tasks_in_flight_per_actor=resources.units_in_flight + 1,
+                enable_true_multi_threading=True,
+            ),
+            num_cpus=resources.engine_cpus,
+            num_gpus=resources.engine_gpus,
+        )
+    )
+    try:
+        for row in dataset.iter_rows():
+            fields = orjson.loads(row["result"])
+            yield UnitResult(**fields | {"outcome": Outcome(fields["outcome"])})
+    except (ray.exceptions.RayError, ray.data.exceptions.SystemException) as error:
+        raise _cause_of(error) from None
+
+
+class _Prepare:
+    """Stage 1, tasks: one split in, its units out. Deterministic, so it may emit many rows (law 1)."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+
+    def __call__(self, batch: pa.Table) -> Iterator[pa.Table]:
+        work = _work_of(batch["work"][0].as_py())
+        job, split = self.job, work.split
+        prefix = job.recipe.unit_prefix(split.split_id, job.config.targets)
+        failure = Unit(unit_id=f"{prefix}-gap", split_id=split.split_id, last=False, num_documents=0)
+        try:
+            for unit in prepare_split(split, job.config, prefix, set(work.committed)):
+                yield unit_to_table(unit)
+        except SplitChangedError as error:
+            yield unit_to_table(replace(failure, failure=str(error)))
+        except OSError as error:
+            yield unit_to_table(replace(failure, failure=f"{split.sources[0].uri}: {error}"))
+
+
+class _Filter:
+    """Stage 2, actors: lift instruction-like spans. A batch is one unit, so scores do not depend on neighbours."""
+
+    def __init__(self, job: Job) -> None:
+        self.config = job.config.filter
+        self.judge = load_judge(self.config)
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        unit = unit_from_table(batch)
+        chunks, removed = lift(unit.chunks, self.judge, self.config)
+        return unit_to_table(replace(unit, chunks=chunks, removed=removed))
+
+
+class _Sample:
+    """Stage 3, tasks: choose the targets. One unit in, one unit out (law 1)."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        unit = unit_from_table(batch)
+        config, ask = self.job.config, self.job.recipe.ask_hash
+        chunks = tuple(sample_targets(chunk, config.targets, seed=config.seed, ask=ask) for chunk in unit.chunks)
+        return unit_to_table(replace(unit, chunks=chunks))
+
+
+class _Generate:
+    """Stage 4, actors with the engine: ask, answer, check, commit. Gives a small result, never the rows."""
+
+    def __init__(self, job: Job) -> None:
+        self.worker = Worker(job.config, job.recipe, job.run_id)
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        result = self.worker.work(unit_from_table(batch))
+        return pa.table({"result": [orjson.dumps(asdict(result)).decode()]})
+
+
+def _configure(context: DataContext) -> None:
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    # Each unit becomes a block of its own and moves on at once; by default they would wait for 128 MB of company.
+    context.target_max_block_size = 1
+    # A model may answer its first unit after an hour of loading and prefill; the default gives up after half of one.
+    context.execution_no_progress_timeout_s = -1
+    # Failures of single units are dealt with below Ray. What still surfaces must end the run, not be skipped.
+    context.max_errored_blocks = 0
+
+
+def _max_prepare_tasks(resources: ResourcesConfig) -> int:
+    """As many as the cluster has CPUs. Never the size of the filter pool: equal sizes would let Ray fuse the
+    tasks into that pool, and read the corpus on as few cores as it has actors."""
+    num_cpus = int(ray.cluster_resources().get("CPU", 1) / resources.prepare_cpus)
+    return max(num_cpus, 1) + (num_cpus == resources.filter_actors)
+
+
+def _work_of(data: str) -> Work:
+    fields = orjson.loads(data)
+    split = fields["split"]
+    sources = tuple(Source(**source) for source in split.pop("sources"))
+    return Work(Split(sources=sources, **split), tuple(fields["committed"]))
+
+
+def _cause_of(error: BaseException) -> BaseException:
+    """Return what the stage raised, from under the wrappers that Ray puts around it."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError | ConservationError | ConfigError) and not isinstance(cause, RayError):
+            return cause
+        cause = getattr(cause, "cause", None) or cause.__cause__
+    return error
+
+
+def shuffle(
+    read: Callable[[Any], list[Any]], items: Sequence[Any], write: Callable[[int, list[Any]], Any], num_buckets: int
+) -> list[Any]:
+    """Run read(item) -> one part per bucket, then write(bucket, parts) as Ray tasks; return what the writes gave.
+
+    Parts wait in the object store, which spills to disk: no process ever holds more than a bucket.
+    """
+    start_ray()
+    read_task = ray.remote(_read_part).options(num_returns=num_buckets)
+    write_task = ray.remote(_write_bucket)
+    parts = [read_task.remote(read, item) for item in items]
+    columns = [[part] for part in parts] if num_buckets == 1 else parts
+    writes = [write_task.remote(write, bucket, *(part[bucket] for part in columns)) for bucket in range(num_buckets)]
+    try:
+        return list(ray.get(writes))
+    except RayError as error:
+        raise _cause_of(error) from None
+
+
+def _read_part(read: Callable[[Any], list[Any]], item: Any) -> Any:
+    parts = read(item)
+    return parts[0] if len(parts) == 1 else parts
+
+
+def _write_bucket(write: Callable[[int, list[Any]], Any], bucket: int, *parts: Any) -> Any:
+    return write(bucket, list(parts))

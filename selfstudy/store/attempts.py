@@ -1,0 +1,47 @@
+"""How often a unit was tried, so that one that kills its worker or never gets through ends as a reject (law 7).
+
+    units/attempts/UNIT/RUN.N.{started,failed}     empty objects, removed when the unit is committed
+
+A driver that is killed leaves attempts that were nobody's fault, so workers that died count within one run only;
+requests that failed count once per run.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from selfstudy.store.filesystem import Folder
+
+_ATTEMPTS = "units/attempts"
+
+
+@dataclass(frozen=True, slots=True)
+class Attempts:
+    """What happened to a unit before this attempt."""
+
+    died_in_this_run: int
+    runs_failed: int
+
+
+def start_attempt(output: Folder, unit_id: str, run_id: str) -> Attempts:
+    """Record that work on a unit begins, and return what came before."""
+    folder = f"{_ATTEMPTS}/{unit_id}"
+    names = output.names(folder)
+    failed = {name.split(".", 1)[0] for name in names if name.endswith(".failed")}
+    of_this_run = [name for name in names if name.startswith(f"{run_id}.")]
+    num_started = sum(name.endswith(".started") for name in of_this_run)
+    num_ended = sum(name.endswith(".failed") for name in of_this_run)
+    output.write(f"{folder}/{run_id}.{num_started}.started", b"")
+    return Attempts(died_in_this_run=num_started - num_ended, runs_failed=len(failed))
+
+
+def fail_attempt(output: Folder, unit_id: str, run_id: str) -> None:
+    """Record that the attempt ended because requests failed: the worker lives."""
+    names = output.names(f"{_ATTEMPTS}/{unit_id}")
+    number = sum(name.startswith(f"{run_id}.") and name.endswith(".failed") for name in names)
+    output.write(f"{_ATTEMPTS}/{unit_id}/{run_id}.{number}.failed", b"")
+
+
+def forget_attempts(output: Folder, unit_id: str) -> None:
+    """Remove the record of a unit that is committed."""
+    output.remove_folder(f"{_ATTEMPTS}/{unit_id}")
