@@ -8,7 +8,10 @@ from markdown_it.token import Token
 
 from selfstudy.corpus.html import Page, html_to_text
 
-_FRONT_MATTER = re.compile(r"\A---[ \t]*\n(.*?)\n(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL)
+# More than this is no front matter but a text between two rules.
+_FRONT_MATTER = re.compile(r"\A---[ \t]*\n(.{0,20000}?)\n(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL)
+# The parser drops what is nested deeper. Its own limit of 20 costs nine nested lists their text.
+_MAX_NESTING = 100
 
 
 def markdown_to_text(markdown: str) -> Page:
@@ -19,8 +22,12 @@ def markdown_to_text(markdown: str) -> Page:
         markdown = markdown[front_matter.end() :]
         page.markup.append(front_matter.group(1))
         page.title = _title_of(front_matter.group(1))
+    tokens = MarkdownIt("commonmark", {"maxNesting": _MAX_NESTING}).enable("table").parse(markdown)
+    if any(token.level >= _MAX_NESTING - 1 for token in tokens):
+        page.text = markdown  # nobody writes that; as it stands, nothing of it is lost
+        return page
     lines = _Lines(page.markup)
-    for token in MarkdownIt("commonmark").enable("table").parse(markdown):
+    for token in tokens:
         lines.take(token)
     page.text = "".join(lines.pieces)
     return page
@@ -28,8 +35,9 @@ def markdown_to_text(markdown: str) -> Page:
 
 def _title_of(front_matter: str) -> str:
     try:
-        fields = yaml.safe_load(front_matter)
-    except yaml.YAMLError:
+        # Every value as text: building dates and numbers fails in ways of its own.
+        fields = yaml.load(front_matter, Loader=yaml.BaseLoader)
+    except (yaml.YAMLError, RecursionError):
         return ""
     title = fields.get("title") if isinstance(fields, dict) else None
     return title if isinstance(title, str) else ""

@@ -15,8 +15,10 @@ from selfstudy.corpus.html import Page, html_to_text
 from selfstudy.corpus.markdown import markdown_to_text
 
 _NEWLINES = re.compile("\r\n|[\r\x0b\x0c\x85\u2028\u2029]")
-_CONTROL = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x9f\ufeff]")
-_BLANK_RUN = re.compile(r"[ \t]*\n(?:[ \t]*\n){2,}")
+# Lone surrogates are no characters: nothing that stores UTF-8 takes them.
+_CONTROL = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x9f\ufeff\ud800-\udfff]")
+# The first assertion keeps a long run of spaces from being tried at each of its characters.
+_BLANK_RUN = re.compile(r"(?<![ \t])[ \t]*\n(?:[ \t]*\n){2,}")
 
 
 def normalise(raw: str, text_format: str) -> Page:

@@ -158,7 +158,8 @@ def _as_string(value: object) -> str:
 def _read_parquet(file: Any, source: Source, split: Split, config: CorpusConfig) -> Iterator[Item]:
     try:
         parquet = pq.ParquetFile(file)
-    except pa.ArrowInvalid as error:
+    except (pa.ArrowException, OSError) as error:
+        _raise_if_storage_failed(error)
         yield reject(DocumentReject.UNREADABLE_FILE, source.uri, _first_line(error))
         return
     names = parquet.schema_arrow.names
@@ -173,10 +174,15 @@ def _read_parquet(file: Any, source: Source, split: Split, config: CorpusConfig)
     for group in groups:
         try:
             yield from _read_row_group(parquet, group, columns, source, config)
-        except (pa.ArrowInvalid, OSError) as error:
-            if isinstance(error, OSError) and error.errno is not None:
-                raise  # the storage failed, not the file's content: Arrow's own errors carry no errno
+        except (pa.ArrowException, OSError) as error:
+            _raise_if_storage_failed(error)
             yield reject(DocumentReject.TRUNCATED_FILE, f"{source.uri}#row_group={group}", _first_line(error))
+
+
+def _raise_if_storage_failed(error: Exception) -> None:
+    """Raise what is not the file's fault: Arrow's own errors carry no errno."""
+    if isinstance(error, OSError) and error.errno is not None:
+        raise error
 
 
 def _read_row_group(

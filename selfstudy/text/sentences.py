@@ -36,9 +36,9 @@ class Span:
 
 
 _FENCE = re.compile(r"[ \t]*(```|~~~)")
-_HEADING = re.compile(r"[ \t]*(?:#{1,6}[ \t]|=+[^=\n]+=+[ \t]*$)")
-_LIST_ITEM = re.compile(r"[ \t]*(?:[-*+•·–▪◦]|\(?(?:\d{1,3}|[a-zA-Z]|[ivx]{1,4})[.)])[ \t]")
-_TABLE_ROW = re.compile(r"[ \t]*(?:[|!][ \t]*\S|\{\||\|\}|[^|\n]+(?: \| |\t[^\t\n]+\t))")
+_HEADING = re.compile(r"#{1,6}[ \t]|=+[^=\n]+=+[ \t]*$")
+_LIST_ITEM = re.compile(r"(?:[-*+•·–▪◦]|\(?(?:\d{1,3}|[a-zA-Z]|[ivx]{1,4})[.)])[ \t]")
+_TABLE_ROW = re.compile(r"[|!][ \t]*\S|\{\||\|\}|[^|\n]+(?: \| |\t[^\t\n]+\t)")
 _FIELD = re.compile(r"[ \t]*[A-Za-z][\w-]{0,30}:(?:[ \t]|$)")
 _RULE = re.compile(r"[ \t]*([-=_*~+.])(?:[ \t]*\1){2,}[ \t]*$")
 _COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
@@ -88,7 +88,7 @@ def _paragraphs(text: str, start: int, end: int) -> Iterator[tuple[int, int, Lay
         elif in_code:
             layout, continues = Layout.CODE, False
         else:
-            layout = _layout(line)
+            layout = _layout(line.lstrip(" \t"))
             continues = layout is Layout.PROSE and _wraps(previous, run_layout, line)
         if not continues:
             if position > run_start:
@@ -101,6 +101,7 @@ def _paragraphs(text: str, start: int, end: int) -> Iterator[tuple[int, int, Lay
 
 
 def _layout(line: str) -> Layout:
+    """Judge a line without the white space at its ends."""
     if _HEADING.match(line):
         return Layout.HEADING
     if _LIST_ITEM.match(line):
