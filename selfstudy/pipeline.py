@@ -7,6 +7,8 @@ is either deterministic or ends in a commit that only one attempt can make.
 from __future__ import annotations
 
 import logging
+import os
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -54,13 +56,25 @@ class Work:
 def start_ray() -> None:
     """Join the cluster that RAY_ADDRESS or a submitted job names, else start a local one that ends with us."""
     if not ray.is_initialized():
-        logging.getLogger("ray.data").setLevel(logging.ERROR)
+        _quiet_ray()
         ray.init(
             logging_level=logging.WARNING,
             log_to_driver=logger.isEnabledFor(logging.DEBUG),
             include_dashboard=False,
             configure_logging=False,
         )
+
+
+def _quiet_ray() -> None:
+    """Keep what Ray says to its own developers off the user's terminal; -v brings it back."""
+    if logger.isEnabledFor(logging.DEBUG):
+        return
+    for name in ("ray.data", "ray._private.authentication"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    # Of every actor pool: "has constructor arguments in the object store".
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    # A corpus of one split is no reason to warn that two could be prepared at once.
+    warnings.filterwarnings("ignore", message="The maximum number of concurrent tasks")
 
 
 def stop_ray() -> None:

@@ -210,7 +210,6 @@ def _publish(
     unit_ids = plan.complete_units(committed)
     if not unit_ids:
         return latest_manifest(output)
-    observer.publishing()
     return publish(
         output,
         unit_ids,
@@ -219,6 +218,7 @@ def _publish(
         gaps=gaps,
         versions=versions(),
         shuffle=pipeline.shuffle,
+        on_start=observer.publishing,
     )
 
 

@@ -116,12 +116,12 @@ def deal(plan: ShardPlan, item: Sequence[Commit] | pl.DataFrame) -> list[pa.Tabl
 
 
 def write_shard(plan: ShardPlan, bucket: int, parts: Sequence[pa.Table | None]) -> dict[str, Any] | None:
-    """Sort the rows of a bucket and write them; return the manifest's entry, None for a series without rows."""
+    """Sort the rows of a bucket and write them; return the manifest's entry, None for no validation rows."""
     output, index = _output_of(plan, bucket)
     schema = output.table.schema(plan.keep_fields)
     present = [part for part in parts if part is not None]
-    if not present and output.num_shards == 1 and output.name != "data/train":
-        return None
+    if not present and output.name == "data/validation":
+        return None  # an empty split is none; every other table is there even if it has nothing to say
     table = pa.concat_tables(present, promote_options="default") if present else schema.empty_table()
     table = table.sort_by([(name, "ascending") for name in _ORDER[output.table.name]])
     data = to_parquet(table)

@@ -86,8 +86,11 @@ def publish(
     gaps: Sequence[Gap],
     versions: dict[str, str],
     shuffle: Shuffle,
+    on_start: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
     """Publish the units of all complete splits and return the manifest; the current one if it says the same.
+
+    `on_start` is called if there is something to publish.
 
     Raises:
         TooManyRejectsError: more targets were rejected than limits.max_reject_share allows.
@@ -97,6 +100,7 @@ def publish(
     fingerprint = fingerprint_of(unit_ids, config, gaps)
     if latest is not None and latest["fingerprint"] == fingerprint:
         return latest
+    on_start()
     commits = read_commits(output, unit_ids)
     _refuse_too_many_rejects(commits, config)
     number = 1 + (int(latest["snapshot"].split("-", 1)[0]) if latest else 0)
