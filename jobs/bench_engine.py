@@ -143,6 +143,9 @@ def _run_arm(arm: str, spec: BenchSpec) -> None:
     file.write_text(json.dumps(asdict(spec)), encoding="utf-8")
     environment = os.environ | {TRACE_VARIABLE: spec.trace, "VLLM_LOGGING_LEVEL": "ERROR"}
     environment.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
+    # Ray's workers look for the probe, too.
+    root = Path(__file__).parent.parent
+    environment["PYTHONPATH"] = os.pathsep.join([str(root), *filter(None, [os.environ.get("PYTHONPATH")])])
     # What an arm prints belongs to nobody's JSON.
     command = [sys.executable, "-m", "jobs.bench_arms", arm, str(file)]
     subprocess.run(
@@ -174,6 +177,8 @@ def _job_config(
             "dtype": "bfloat16" if engine_gpus else "float32",
             "max_model_len": 2048,
             "max_num_seqs": max_num_seqs,
+            # Compiling on a CPU takes longer than the whole bench.
+            "enforce_eager": not engine_gpus,
             "max_num_batched_tokens": 2048 if not engine_gpus else 16384,
             "engine_args": engine_args,
         },
