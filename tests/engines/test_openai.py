@@ -12,12 +12,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from misbehaving_server import GOOD, Behaviour, MisbehavingServer
 
 from selfstudy.config import CallSampling, OpenaiEngine, QuestionSampling, SamplingConfig
 from selfstudy.engines.base import Call, Completion, EngineUnusable, Request, RequestTooLong, TransportError
 from selfstudy.engines.openai import OpenaiEndpoint
 from selfstudy.prompts import load_prompts
+from tests.engines.misbehaving_server import GOOD, Behaviour, MisbehavingServer
 
 pytest.importorskip("openai", reason="needs the openai client: pip install selfstudy[openai]")
 

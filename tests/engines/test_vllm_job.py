@@ -1,0 +1,132 @@
+"""The whole job on real vLLM: published, verified, and none the worse for three kills.
+
+The model's text is noise, so the checks on content are off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from selfstudy.config import VllmEngine
+from selfstudy.store.filesystem import Folder
+from selfstudy.verify import verify
+from tests.runs import (
+    RunProcess,
+    config_of,
+    ended_targets,
+    num_commits,
+    planned_targets,
+    published,
+    wait_until,
+    write_corpus,
+)
+
+pytestmark = [pytest.mark.vllm, pytest.mark.fault]
+pytest.importorskip("vllm", reason="vLLM is not installed: make setup-vllm")
+
+SAMPLE = Path(__file__).parents[2] / "jobs" / "sample" / "corpus" / "*"
+
+
+@pytest.fixture(autouse=True)
+def quiet_small_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", "1")
+    monkeypatch.setenv("VLLM_LOGGING_LEVEL", "ERROR")
+
+
+def vllm_sections(config: VllmEngine, *, answer_tokens: int = 12) -> dict[str, Any]:
+    return {
+        "engine": config.model_dump(exclude_unset=True),
+        "sampling": {
+            "question": {"max_tokens": 8},
+            "answer": {"max_tokens": answer_tokens},
+            "ignore_eos": True,
+            "answer_logprobs": 2,
+        },
+        "checks": {"enabled": False},
+    }
+
+
+def test_the_sample_corpus_becomes_a_verified_snapshot(tmp_path: Path, vllm_config: VllmEngine) -> None:
+    config = config_of(SAMPLE, tmp_path / "out", **vllm_sections(vllm_config))
+    config["corpus"]["title_field"] = "title"
+
+    run = RunProcess(config, tmp_path)
+
+    assert run.wait() == 0, run.stderr
+    tables = published(tmp_path / "out")
+    assert not verify(Folder.at(str(tmp_path / "out"))).violations
+    assert planned_targets(tables) == ended_targets(tables)
+    pairs = tables["pairs"]
+    assert len(pairs) > 100
+    assert set(pairs["engine"].str.split(" ").list.first()) == {"vllm"}
+    assert set(pairs["answer_completion_tokens"]) == {12}
+    assert pairs["answer_cached_tokens"].sum() > 0
+    assert set(pairs["answer_token_ids"].list.len()) == {12}
+    assert set(pairs["answer_top_logprobs"].list.len()) == {24}
+
+
+@pytest.fixture
+def long_run(tmp_path: Path, vllm_config: VllmEngine) -> Iterator[RunProcess]:
+    corpus = write_corpus(tmp_path / "corpus", num_documents=16)
+    config = config_of(corpus, tmp_path / "out", **vllm_sections(vllm_config, answer_tokens=160))
+    run = RunProcess(config, tmp_path)
+    yield run
+    run.kill()
+
+
+def test_kills_of_engine_actor_and_driver_lose_nothing(
+    tmp_path: Path, vllm_config: VllmEngine, long_run: RunProcess
+) -> None:
+    output = tmp_path / "out"
+
+    wait_until(lambda: num_commits(output) >= 1, "the first commit")
+    engine_core(long_run).kill()
+    wait_until(lambda: num_commits(output) >= 4, "commits after the engine died")
+    actor_of(engine_core(long_run)).kill()
+    wait_until(lambda: num_commits(output) >= 8, "commits after the actor died")
+    family = long_run.descendants()
+    long_run.process.kill()
+    wait_until(lambda: not any(is_running(process) for process in family), "the end of every process of the run")
+
+    corpus = tmp_path / "corpus" / "documents.jsonl"
+    again = RunProcess(config_of(corpus, output, **vllm_sections(vllm_config, answer_tokens=160)), tmp_path)
+    assert again.wait() == 0, again.stderr
+
+    tables = published(output)
+    assert planned_targets(tables) == ended_targets(tables)
+    assert tables["pairs"]["pair_id"].is_unique().all()
+    assert not verify(Folder.at(str(output))).violations
+
+
+def engine_core(run: RunProcess) -> psutil.Process:
+    def find() -> psutil.Process | None:
+        return next((each for each in run.descendants() if "EngineCore" in title_of(each)), None)
+
+    process: psutil.Process = wait_until(find, "the start of an engine core")
+    return process
+
+
+def actor_of(core: psutil.Process) -> psutil.Process:
+    parent = core.parent()
+    assert parent is not None
+    assert "ray::" in title_of(parent)
+    return parent
+
+
+def title_of(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
+
+
+def is_running(process: psutil.Process) -> bool:
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
