@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from selfstudy.checks import ChunkWords, RemovedWords, check_answer, check_question, find_duplicates
 from selfstudy.cleaned import CleanChunk, clean
 from selfstudy.config import ChecksConfig
-from selfstudy.engines.base import Call, Completion, Engine, Request, RequestTooLong, TransportError
+from selfstudy.engines.base import Call, Completion, Engine, EngineUnusable, Request, RequestTooLong, TransportError
 from selfstudy.ids import request_seed
 from selfstudy.prompts import parse_answer, parse_question
 from selfstudy.reasons import Stage, TargetReject
@@ -40,6 +40,7 @@ class Generator:
 
         Raises:
             UnitFailedError: a request failed and this is not the last attempt; then such requests are rejects.
+            EngineUnusable: the engine refuses every request.
         """
         repeated = _repeated_chunks(unit)
         views = [_ChunkView.of(chunk, unit, self.checks) for chunk in unit.chunks if chunk.chunk_id not in repeated]
@@ -50,6 +51,8 @@ class Generator:
                     for view in views
                     for target in view.chunk.targets
                 ]
+        except* EngineUnusable as errors:
+            raise EngineUnusable(str(_first(errors))) from None
         except* TransportError as errors:
             raise UnitFailedError(str(_first(errors))) from None
         outcomes = self._without_duplicates([task.result() for task in tasks])
@@ -254,7 +257,7 @@ def quarantine(unit: Unit) -> Unit:
     return replace(unit, rejects=unit.rejects + tuple(rejects))
 
 
-def _first(errors: ExceptionGroup[TransportError]) -> BaseException:
+def _first(errors: ExceptionGroup[Exception]) -> BaseException:
     error: BaseException = errors
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
