@@ -141,7 +141,7 @@ def _start_ray() -> None:
 
 
 def _job(config: Config) -> None:
-    from selfstudy.run import run
+    from selfstudy.job import run
 
     _start_ray()
     run(config)
@@ -150,36 +150,19 @@ def _job(config: Config) -> None:
 def _ray_data(config: Config, engine_config: VllmEngine) -> None:
     """Two processors, one after the other: the questions of all targets, then the answers to all questions."""
     import ray
-    from ray.data.llm import build_processor, vLLMEngineProcessorConfig
+    from ray.data.llm import build_processor
 
     _start_ray()
     prompts = load_prompts()
-    rows = [_row(request) for request in asyncio.run(_questions(config))]
-    dataset = ray.data.from_items(rows)
-    gpus = config.resources.engine_gpus
-    for call in (Call.QUESTION, Call.ANSWER):
+    dataset = ray.data.from_items([_row(request) for request in asyncio.run(_questions(config))])
+    for call in Call:
         sampling = config.sampling.question if call is Call.QUESTION else config.sampling.answer
-        processor_config = vLLMEngineProcessorConfig(
-            model_source=engine_config.model,
-            engine_kwargs=_engine_kwargs(engine_config) | {"distributed_executor_backend": "uni" if gpus else "mp"},
-            concurrency=1,
-            batch_size=64,
-            placement_group_config={"bundles": [{"CPU": 0.25, "GPU": gpus} if gpus else {"CPU": 0.25}]},
-            log_engine_metrics=False,
-            chat_template_stage={"enabled": True, "num_cpus": 0.1},
-            tokenize_stage={"enabled": True, "num_cpus": 0.1},
-            detokenize_stage={"enabled": True, "num_cpus": 0.1},
-        )
-        params = {
-            "temperature": sampling.temperature,
-            "top_p": sampling.top_p,
-            "max_tokens": sampling.max_tokens,
-            "ignore_eos": True,
-        }
+        params = {"temperature": sampling.temperature, "top_p": sampling.top_p, "max_tokens": sampling.max_tokens}
 
-        def before(row: dict[str, Any], call: Call = call, params: dict[str, Any] = params) -> dict[str, Any]:
-            request = Request(**{**row["request"], "call": call, "question": row["question"]})
-            prompt = render(request, prompts)
+        def before(
+            row: dict[str, Any], call: Call = call, params: dict[str, Any] = params | {"ignore_eos": True}
+        ) -> dict[str, Any]:
+            prompt = render(Request(**row["request"], call=call, question=row["question"]), prompts)
             messages = [{"role": "system", "content": prompt.system}, {"role": "user", "content": prompt.user}]
             return {"messages": messages, "sampling_params": params, **row}
 
@@ -187,12 +170,26 @@ def _ray_data(config: Config, engine_config: VllmEngine) -> None:
             return {"request": row["request"], "question": row["generated_text"]}
 
         processor = build_processor(
-            processor_config,
-            preprocess=before,
-            postprocess=after,
-            chat_template_kwargs=engine_config.chat_template_kwargs,
+            _processor_config(engine_config, config.resources.engine_gpus), preprocess=before, postprocess=after
         )
         dataset = processor(dataset).materialize()
+
+
+def _processor_config(config: VllmEngine, gpus: float) -> Any:
+    from ray.data.llm import vLLMEngineProcessorConfig
+
+    return vLLMEngineProcessorConfig(
+        model_source=config.model,
+        # On a CPU vLLM has a worker process of its own.
+        engine_kwargs=_engine_kwargs(config) | {"distributed_executor_backend": "uni" if gpus else "mp"},
+        concurrency=1,
+        batch_size=64,
+        placement_group_config={"bundles": [{"CPU": 0.25, "GPU": gpus} if gpus else {"CPU": 0.25}]},
+        log_engine_metrics=False,
+        chat_template_stage={"enabled": True, "num_cpus": 0.1, "chat_template_kwargs": config.chat_template_kwargs},
+        tokenize_stage={"enabled": True, "num_cpus": 0.1},
+        detokenize_stage={"enabled": True, "num_cpus": 0.1},
+    )
 
 
 def _row(request: Request) -> dict[str, Any]:
