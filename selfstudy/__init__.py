@@ -17,13 +17,13 @@ from selfstudy.config import Config, ConfigError, load_config, parse_config
 if TYPE_CHECKING:
     import polars as pl
 
-    from selfstudy.run import RunSummary
+    from selfstudy.job import RunSummary
 
 __all__ = ["Config", "ConfigError", "load", "load_config", "parse_config", "run"]
 
 
 def run(config: Config | dict[str, Any]) -> RunSummary:
-    """Generate what is missing of a config and publish a snapshot; see `selfstudy.run.run`.
+    """Generate what is missing of a config and publish a snapshot; see `selfstudy.job.run`.
 
     `config` is a Config or the plain dict of one. Joins the Ray cluster that RAY_ADDRESS names, else starts a local
     one, which stays up until `ray.shutdown()` or the end of the process.
@@ -33,7 +33,7 @@ def run(config: Config | dict[str, Any]) -> RunSummary:
         EngineFailedError: the model cannot be loaded or the endpoint refuses us.
         OSError: storage failed; what was committed stays, and the same call goes on.
     """
-    from selfstudy.run import run as run_config
+    from selfstudy.job import run as run_config
 
     return run_config(parse_config(config) if isinstance(config, dict) else config)
 

@@ -56,8 +56,8 @@ def run(
     _log(verbose)
     loaded = _load(config, overrides, limit_documents)
     signal.signal(signal.SIGTERM, _stop)
+    from selfstudy.job import run as run_config
     from selfstudy.progress import LiveTable, LogLines
-    from selfstudy.run import run as run_config
 
     try:
         if err.is_terminal:
@@ -184,7 +184,7 @@ def schema(
 def main() -> NoReturn:
     """Run the command line; every expected failure is one clear line on stderr."""
     from selfstudy.generate import UnitFailedError
-    from selfstudy.run import EngineFailedError
+    from selfstudy.job import EngineFailedError
 
     try:
         app()

@@ -12,6 +12,8 @@ from typing import Annotated, Any, Literal, get_args
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from selfstudy.redact import redacted
+
 Style = Literal["factual", "reasoning", "structuring", "use_case", "creative"]
 STYLES: tuple[Style, ...] = get_args(Style)
 PositiveInt = Annotated[int, Field(gt=0)]
@@ -373,6 +375,6 @@ def _one_line(problem: Any) -> str:
         return f"{path}: unknown key"
     if kind == "missing":
         return f"{path}: missing"
-    value = repr(problem["input"])
+    value = redacted(repr(problem["input"]))
     shown = value if len(value) <= 80 else value[:77] + "..."
     return f"{path}: {shown}: {problem['msg']}"

@@ -222,6 +222,8 @@ def _configure(context: DataContext) -> None:
     context.execution_no_progress_timeout_s = -1
     # Failures of single units are dealt with below Ray. What still surfaces must end the run, not be skipped.
     context.max_errored_blocks = 0
+    # A node may be taken away while an actor starts on it; a model that cannot be loaded says so itself.
+    context.max_consecutive_actor_init_deaths = 3
 
 
 def _max_prepare_tasks(resources: ResourcesConfig) -> int:

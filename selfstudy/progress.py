@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from selfstudy.run import Progress
+from selfstudy.job import Progress
 
 _LINE_EVERY_S = 10
 
@@ -55,7 +55,8 @@ class LogLines:
         now = time.monotonic()
         if now - self._last >= _LINE_EVERY_S or progress.done_splits == progress.num_splits:
             self._last = now
-            self._console.print("  ".join(f"{label} {value}" for label, value in figures(progress).items()), soft_wrap=True)
+            line = "  ".join(f"{label} {value}" for label, value in figures(progress).items())
+            self._console.print(line, soft_wrap=True)
 
     def publishing(self) -> None:
         self._console.print("publishing")

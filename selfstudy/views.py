@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from selfstudy.job import RunSummary
 from selfstudy.preview import PreviewedDocument
 from selfstudy.redact import redacted
-from selfstudy.run import RunSummary
 from selfstudy.status import Status
 from selfstudy.verify import Verdict
 

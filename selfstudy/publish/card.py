@@ -11,9 +11,8 @@ _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000
 
 def render_card(manifest: dict[str, Any]) -> str:
     """Render the card of a manifest. Nothing in it comes from the corpus's text."""
-    environment = Environment(
-        loader=PackageLoader("selfstudy", "publish"), undefined=StrictUndefined, autoescape=False, keep_trailing_newline=True
-    )
+    loader = PackageLoader("selfstudy", "publish")
+    environment = Environment(loader=loader, undefined=StrictUndefined, autoescape=False, keep_trailing_newline=True)
     environment.filters["n"] = lambda number: f"{number:,}"
     environment.filters["pct"] = lambda share: "–" if share is None else f"{share:.2%}"
     coverage, rows = manifest["coverage"], manifest["rows"]

@@ -85,7 +85,7 @@ def deal(plan: ShardPlan, item: Sequence[Commit] | pl.DataFrame) -> list[pa.Tabl
         return [
             part
             for output in plan.outputs
-            for part in (_deal(item, output, plan) if output.table is REJECTS else [None] * output.num_shards)
+            for part in (_deal(item, output, plan) if output.table == REJECTS else [None] * output.num_shards)
         ]
     tables = {name: _read(plan, item, name) for name in _ORDER}
     tables = {name: _without_dropped_documents(table, plan.duplicates) for name, table in tables.items()}

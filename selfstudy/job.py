@@ -1,0 +1,265 @@
+"""One run from config to snapshot: plan, generate what is missing, publish what is complete.
+
+The same call resumes a run that was cut off and refreshes one that is done: what is committed is never made again.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+from collections import Counter
+from collections.abc import Generator
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+import orjson
+
+from selfstudy import pipeline
+from selfstudy.config import Config, ConfigError
+from selfstudy.corpus.splits import Split
+from selfstudy.planning import RunPlan, plan_run
+from selfstudy.publish.snapshot import Gap, TooManyRejectsError, latest_manifest, publish, reject_share
+from selfstudy.reasons import TargetReject
+from selfstudy.redact import redacted
+from selfstudy.store.commits import CommittedUnits
+from selfstudy.store.filesystem import Folder
+from selfstudy.worker import Outcome, UnitResult, versions
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Progress:
+    """What a run has done so far; the driver adds each unit as it ends."""
+
+    total_bytes: int
+    num_splits: int
+    done_bytes: int = 0
+    done_splits: int = 0
+    units: int = 0
+    started: float = field(default_factory=time.monotonic)
+    counts: Counter[str] = field(default_factory=Counter)
+    gaps: dict[str, str] = field(default_factory=dict)
+    duplicates: int = 0
+
+    def add(self, result: UnitResult, split_bytes: int) -> None:
+        if result.outcome is Outcome.GAP:
+            self.gaps[result.split_id] = result.message
+            return
+        self.units += 1
+        self.duplicates += result.counts["targets_rejected"].get(TargetReject.DUPLICATE_CHUNK, 0)
+        for name, value in result.counts.items():
+            self.counts[name] += sum(value.values()) if isinstance(value, dict) else value
+        if result.unit_id.endswith("-last"):
+            self.done_splits += 1
+            self.done_bytes += split_bytes
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self.started
+
+    @property
+    def reject_share(self) -> float:
+        return reject_share(self.counts["targets"], self.counts["targets_rejected"] - self.duplicates)
+
+
+class Observer(Protocol):
+    """Shows a run to somebody."""
+
+    def started(self, progress: Progress) -> None: ...
+
+    def advanced(self, progress: Progress) -> None: ...
+
+    def publishing(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSummary:
+    """How a run ended. `manifest` is that of the current snapshot, None if there is none.
+
+    `exit_code` is 0 if the snapshot is complete, 1 if there are gaps or nothing could be published.
+    """
+
+    run_id: str
+    output: str
+    units: int
+    targets: int
+    pairs: int
+    seconds: float
+    published: bool
+    stopped_by: str
+    gaps: tuple[Gap, ...]
+    manifest: dict[str, Any] | None
+
+    @property
+    def exit_code(self) -> int:
+        return 0 if self.manifest is not None and not self.gaps and not self.stopped_by else 1
+
+    @property
+    def nothing_to_do(self) -> bool:
+        return self.units == 0 and not self.published and not self.gaps
+
+
+class EngineFailedError(RuntimeError):
+    """The engine cannot be used; one line for the user."""
+
+
+class _Silent:
+    def started(self, progress: Progress) -> None:
+        pass
+
+    def advanced(self, progress: Progress) -> None:
+        pass
+
+    def publishing(self) -> None:
+        pass
+
+
+def run(config: Config, observer: Observer | None = None) -> RunSummary:
+    """Generate what is missing of `config` and publish a snapshot.
+
+    Raises:
+        ConfigError: the config cannot be run: no corpus, output not writable, stages that do not fit the cluster.
+        EngineFailedError: the model cannot be loaded or the endpoint refuses us.
+        OSError: storage failed on the way, for example a full disk. What was committed stays.
+        KeyboardInterrupt: as it came; what was committed stays.
+    """
+    observer = observer or _Silent()
+    plan = plan_run(config)
+    output = _open_output(config)
+    record = _RunRecord(output, config)
+    committed = CommittedUnits.find(output)
+    work = plan.work(committed)
+    bytes_of = {item.split.split_id: item.split.num_bytes for item in work}
+    progress = Progress(total_bytes=sum(bytes_of.values()), num_splits=len(work))
+    stopped_by = ""
+    if work:
+        pipeline.start_ray()
+        pipeline.check_resources(config)
+        observer.started(progress)
+        job = pipeline.Job(config, plan.recipe, record.run_id)
+        with closing(_results(work, job)) as results:
+            for result in results:
+                progress.add(result, bytes_of[result.split_id])
+                observer.advanced(progress)
+                stopped_by = _limit_reached(config, progress)
+                if stopped_by:
+                    break
+        committed = CommittedUnits.find(output)
+    gaps = _gaps(plan, committed, progress, stopped_by)
+    before = latest_manifest(output)
+    manifest = before
+    if not progress.reject_share > config.limits.max_reject_share:
+        try:
+            manifest = _publish(plan, output, committed, gaps, observer)
+        except TooManyRejectsError as error:
+            stopped_by = str(error)
+    summary = RunSummary(
+        run_id=record.run_id,
+        output=config.output,
+        units=progress.units,
+        targets=progress.counts["targets"],
+        pairs=progress.counts["pairs"],
+        seconds=round(progress.seconds, 3),
+        published=manifest is not None and (before is None or manifest["snapshot"] != before["snapshot"]),
+        stopped_by=stopped_by,
+        gaps=tuple(gaps),
+        manifest=manifest,
+    )
+    record.finish(summary)
+    return summary
+
+
+def _results(work: list[pipeline.Work], job: pipeline.Job) -> Generator[UnitResult]:
+    for result in pipeline.stream(work, job):
+        if result.outcome is Outcome.UNUSABLE:
+            raise EngineFailedError(result.message)
+        yield result
+
+
+def _limit_reached(config: Config, progress: Progress) -> str:
+    limits = config.limits
+    if limits.max_hours is not None and progress.seconds > 3600 * limits.max_hours:
+        return f"limits.max_hours: {limits.max_hours:g} h are over"
+    tokens = progress.counts["completion_tokens"]
+    if limits.max_completion_tokens is not None and tokens >= limits.max_completion_tokens:
+        return f"limits.max_completion_tokens: {tokens:,} tokens were generated"
+    if progress.reject_share > limits.max_reject_share:
+        return (
+            f"limits.max_reject_share: {progress.reject_share:.0%} of {progress.counts['targets']:,} targets were "
+            f"rejected, more than {limits.max_reject_share:.0%}; nothing is published"
+        )
+    return ""
+
+
+def _gaps(plan: RunPlan, committed: CommittedUnits, progress: Progress, stopped_by: str) -> list[Gap]:
+    def gap(split: Split, reason: str) -> Gap:
+        return Gap(split.split_id, tuple(source.uri for source in split.sources), reason)
+
+    unfinished = stopped_by or "not finished"
+    gaps = [gap(split, progress.gaps.get(split.split_id, unfinished)) for split in plan.missing(committed)]
+    return gaps + [gap(split, "limits.max_documents") for split in plan.left_out]
+
+
+def _publish(
+    plan: RunPlan, output: Folder, committed: CommittedUnits, gaps: list[Gap], observer: Observer
+) -> dict[str, Any] | None:
+    unit_ids = plan.complete_units(committed)
+    if not unit_ids:
+        return latest_manifest(output)
+    return publish(
+        output,
+        unit_ids,
+        config=plan.config,
+        recipe=plan.recipe,
+        gaps=gaps,
+        versions=versions(),
+        shuffle=pipeline.shuffle,
+        on_start=observer.publishing,
+    )
+
+
+def _open_output(config: Config) -> Folder:
+    if config.output.startswith("memory:") or any(path.startswith("memory:") for path in config.corpus.paths):
+        raise ConfigError(["output, corpus.paths: memory: lives in one process, and a run has many; use a folder"])
+    return Folder.at(config.output)
+
+
+class _RunRecord:
+    """runs/RUN.json: what was run, with what, and how it ended."""
+
+    def __init__(self, output: Folder, config: Config) -> None:
+        started = datetime.now(UTC)
+        self.run_id = f"{started:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
+        self._output = output
+        self._content: dict[str, Any] = {
+            "run": self.run_id,
+            "started_at": started.isoformat(timespec="seconds"),
+            "config": redacted(config.model_dump(mode="json")),
+            "versions": versions(),
+        }
+        try:
+            self._write()
+        except OSError as error:
+            # The first write of a run: what fails here is the place, not the work.
+            raise ConfigError(
+                [f"output: {redacted(config.output)}: cannot be written: {error.strerror or error}"]
+            ) from None
+
+    def finish(self, summary: RunSummary) -> None:
+        self._content |= {
+            "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "seconds": summary.seconds,
+            "units": summary.units,
+            "pairs": summary.pairs,
+            "gaps": len(summary.gaps),
+            "stopped_by": summary.stopped_by,
+            "snapshot": summary.manifest["snapshot"] if summary.manifest else None,
+        }
+        self._write()
+
+    def _write(self) -> None:
+        self._output.write(f"runs/{self.run_id}.json", orjson.dumps(self._content, option=orjson.OPT_INDENT_2))
