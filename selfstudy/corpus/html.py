@@ -47,8 +47,13 @@ def html_to_text(html: str) -> Page:
     title = parser.css_first("head > title")
     page = Page(title=title.text() if title else "")
     pieces: list[str] = []
-    if parser.root is not None:
-        _Walk(pieces, page.markup).node(parser.root, preformatted=False)
+    # Comments before and after the page stand beside its root.
+    node = parser.root
+    while node is not None and node.prev is not None:
+        node = node.prev
+    while node is not None:
+        _Walk(pieces, page.markup).node(node, preformatted=False)
+        node = node.next
     page.text = "".join(pieces)
     return page
 

@@ -58,7 +58,7 @@ def _blocks(file: Any) -> Iterator[bytes]:
 
 
 def _decompressed_blocks(file: Any, compression: str) -> Iterator[bytes]:
-    stream = pa.CompressedInputStream(pa.PythonFile(file), compression)
+    stream = pa.CompressedInputStream(pa.PythonFile(file, mode="r"), compression)
     while True:
         try:
             block = stream.read(_COMPRESSED_BLOCK_BYTES)

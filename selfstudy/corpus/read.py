@@ -30,6 +30,7 @@ _MB = 1_000_000
 _ROWS_PER_BATCH = 64
 _FORMAT_OF_SUFFIX = {".md": "markdown", ".html": "html", ".htm": "html", ".txt": "plain"}
 _COMPRESSION_OF_SUFFIX = {".jsonl": None, ".jsonl.gz": "gzip", ".jsonl.zst": "zstd"}
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 # More undecodable bytes than this are not a flaw of a text but another encoding or no text at all.
 _MAX_UNDECODABLE_SHARE = 0.02
 
@@ -120,7 +121,7 @@ def _read_jsonl(file: Any, source: Source, split: Split, config: CorpusConfig) -
 
 def _row_of_line(line: bytes, uri: str, source: Source, config: CorpusConfig) -> Item:
     try:
-        row = orjson.loads(line)
+        row = orjson.loads(line.removeprefix(_BYTE_ORDER_MARK))
     except orjson.JSONDecodeError as error:
         if detail := _undecodable(line, "utf-8"):
             return reject(DocumentReject.INVALID_UTF8, uri, detail)
@@ -192,11 +193,9 @@ def _read_row_group(
     row_number = 0
     for batch in parquet.iter_batches(_ROWS_PER_BATCH, row_groups=[group], columns=columns):
         texts = batch.column(config.text_field)
-        is_text = pa.types.is_string(texts.type) or pa.types.is_large_string(texts.type)
-        sizes = pc.binary_length(texts).to_pylist() if is_text else [0] * len(batch)
-        for index, size in enumerate(sizes):
+        for index, size in enumerate(_byte_sizes(texts)):
             uri = f"{source.uri}#row_group={group}&row={row_number + index}"
-            if (size or 0) > max_bytes:
+            if size is not None and size > max_bytes:
                 yield _too_large(uri, size, config)
                 continue
             try:
@@ -206,6 +205,17 @@ def _read_row_group(
                 continue
             yield _document_of_row(row, uri, source, config)
         row_number += len(batch)
+
+
+def _byte_sizes(texts: pa.Array) -> list[int | None]:
+    """Return the size of each text without making Python objects of them; 0 for what is no text."""
+    kind = texts.type.value_type if pa.types.is_dictionary(texts.type) else texts.type
+    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)):
+        return [0] * len(texts)
+    if pa.types.is_dictionary(texts.type) or pa.types.is_string_view(kind):
+        texts = texts.cast(pa.large_string())
+    sizes: list[int | None] = pc.binary_length(texts).to_pylist()
+    return sizes
 
 
 def _too_large(uri: str, num_bytes: int, config: CorpusConfig) -> Reject:

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
@@ -70,7 +71,7 @@ class Split:
 
 @dataclass(frozen=True, slots=True)
 class CorpusPlan:
-    """The splits in the order of the run, and the files that have no reader, counted by suffix."""
+    """The splits in the order of the run, and the files that are not read, counted by suffix or flaw of the name."""
 
     splits: tuple[Split, ...]
     num_files: int
@@ -88,12 +89,13 @@ def plan_splits(config: CorpusConfig, seed: int) -> CorpusPlan:
     problems: list[str] = []
     for index, path in enumerate(config.paths):
         found = list(list_sources(path))
-        readable = [source for source in found if source.suffix in SUFFIXES]
+        why_skipped = [_why_skipped(source) for source in found]
+        readable = [source for source, why in zip(found, why_skipped, strict=True) if not why]
         if not readable:
             what = f"{len(found)} files, none that can be read ({', '.join(SUFFIXES)})" if found else "no file"
             problems.append(f"corpus.paths.{index}: {path!r} matches {what}")
         sources.update((source.uri, source) for source in readable)
-        skipped.update(source.suffix or "(none)" for source in found if source.suffix not in SUFFIXES)
+        skipped.update(why for why in why_skipped if why)
     if problems:
         raise ConfigError(problems)
     ordered = [sources[uri] for uri in sorted(sources)]
@@ -130,8 +132,9 @@ def list_sources(path: str) -> Iterator[Source]:
 def stamp_of(info: dict[str, Any]) -> str:
     """Return what changes when a file's content does: its etag where the store has one, else its mtime."""
     for key in ("ETag", "etag", "md5Hash", "mtime", "LastModified", "last_modified", "created"):
-        if info.get(key):
-            return str(info[key]).strip('"')
+        if value := info.get(key):
+            # One file system gives a number in its listing and a date for a single file.
+            return str(value.timestamp() if isinstance(value, datetime) else value).strip('"')
     return ""
 
 
@@ -200,6 +203,19 @@ def _slice_row_groups(whole: Split, split_bytes: int) -> list[Split]:
     if start < metadata.num_row_groups:
         slices.append(replace(whole, start=start, stop=metadata.num_row_groups))
     return slices or [whole]
+
+
+def _why_skipped(source: Source) -> str:
+    """Return under what a file that is not read is counted, "" for one that is."""
+    if source.suffix not in SUFFIXES:
+        return source.suffix or "(no suffix)"
+    if "::" in source.uri:
+        return "(:: in the name)"  # fsspec would take it for a chain of file systems
+    try:
+        source.uri.encode()
+    except UnicodeEncodeError:
+        return "(name not in UTF-8)"  # no table could hold it
+    return ""
 
 
 def _is_small(source: Source) -> bool:
