@@ -14,6 +14,8 @@ import asyncio
 import logging
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -225,7 +227,36 @@ async def _start(config: VllmEngine) -> AsyncLLM:
     if config.tensor_parallel_size > 1:
         # Inside a Ray actor vLLM would otherwise start Ray actors of its own.
         options["distributed_executor_backend"] = "mp"
-    return AsyncLLM.from_engine_args(AsyncEngineArgs(**(options | config.engine_args)))
+    with _own_devices(config.tensor_parallel_size):
+        return AsyncLLM.from_engine_args(AsyncEngineArgs(**(options | config.engine_args)))
+
+
+_num_devices_taken = 0
+
+
+@contextmanager
+def _own_devices(num_devices: int) -> Iterator[None]:
+    """Give the next engine of this process GPUs that no earlier one has, as far as there are enough."""
+    global _num_devices_taken  # noqa: PLW0603  (devices belong to the process)
+    before = os.environ.get("CUDA_VISIBLE_DEVICES")
+    own = next_devices(before, _num_devices_taken, num_devices)
+    if own is None:
+        yield
+        return
+    os.environ["CUDA_VISIBLE_DEVICES"] = own
+    try:
+        yield
+    finally:
+        os.environ["CUDA_VISIBLE_DEVICES"] = before or ""
+        _num_devices_taken += num_devices
+
+
+def next_devices(visible: str | None, num_taken: int, num_wanted: int) -> str | None:
+    """Return which of the visible devices an engine should see, None to leave them as they are."""
+    devices = [device for device in (visible or "").split(",") if device]
+    if len(devices) < num_taken + num_wanted:
+        return None
+    return ",".join(devices[num_taken : num_taken + num_wanted])
 
 
 async def _shut_down(engine: AsyncLLM) -> None:
