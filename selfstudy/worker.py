@@ -21,9 +21,10 @@ from selfstudy.generate import Generator, UnitFailedError, quarantine
 from selfstudy.prompts import load_prompts
 from selfstudy.recipe import Recipe
 from selfstudy.records import Unit
-from selfstudy.store.attempts import Attempts, fail_attempt, forget_attempts, start_attempt
+from selfstudy.store.attempts import Attempts, count_attempts, fail_attempt, forget_attempts, start_attempt
 from selfstudy.store.commits import commit_unit
 from selfstudy.store.filesystem import Folder
+from selfstudy.turns import Turns
 from selfstudy.unit_tables import counts_of, tables_of
 
 logger = logging.getLogger(__name__)
@@ -58,6 +59,7 @@ class Worker:
         self._recipe = recipe
         self._run_id = run_id
         self._output = Folder.at(config.output)
+        self._turns = Turns()
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, name="engine", daemon=True).start()
         self._unusable = ""
@@ -73,16 +75,18 @@ class Worker:
             return self._result(unit, Outcome.UNUSABLE, self._unusable)
         if unit.failure:
             return self._result(unit, Outcome.GAP, unit.failure)
-        started = time.monotonic()
-        attempts = start_attempt(self._output, unit.unit_id, self._run_id)
-        try:
-            finished = self._generate(unit, attempts)
-        except UnitFailedError as error:
-            fail_attempt(self._output, unit.unit_id, self._run_id)
-            return self._result(unit, Outcome.GAP, str(error))
-        except EngineUnusable as error:
-            return self._result(unit, Outcome.UNUSABLE, str(error))
-        return self._commit(finished, time.monotonic() - started)
+        is_suspect = count_attempts(self._output, unit.unit_id, self._run_id).died_in_this_run > 0
+        with self._turns.take(alone=is_suspect):
+            started = time.monotonic()
+            attempts = start_attempt(self._output, unit.unit_id, self._run_id)
+            try:
+                finished = self._generate(unit, attempts)
+            except UnitFailedError as error:
+                fail_attempt(self._output, unit.unit_id, self._run_id)
+                return self._result(unit, Outcome.GAP, str(error))
+            except EngineUnusable as error:
+                return self._result(unit, Outcome.UNUSABLE, str(error))
+            return self._commit(finished, time.monotonic() - started)
 
     def _generate(self, unit: Unit, attempts: Attempts) -> Unit:
         limit = self._config.limits.unit_attempts

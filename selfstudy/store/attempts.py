@@ -19,20 +19,26 @@ _ATTEMPTS = "units/attempts"
 class Attempts:
     """What happened to a unit before this attempt."""
 
+    started_in_this_run: int
     died_in_this_run: int
     runs_failed: int
 
 
 def start_attempt(output: Folder, unit_id: str, run_id: str) -> Attempts:
     """Record that work on a unit begins, and return what came before."""
-    folder = f"{_ATTEMPTS}/{unit_id}"
-    names = output.names(folder)
+    attempts = count_attempts(output, unit_id, run_id)
+    output.write(f"{_ATTEMPTS}/{unit_id}/{run_id}.{attempts.started_in_this_run}.started", b"")
+    return attempts
+
+
+def count_attempts(output: Folder, unit_id: str, run_id: str) -> Attempts:
+    """Return what happened to a unit so far."""
+    names = output.names(f"{_ATTEMPTS}/{unit_id}")
     failed = {name.split(".", 1)[0] for name in names if name.endswith(".failed")}
     of_this_run = [name for name in names if name.startswith(f"{run_id}.")]
     num_started = sum(name.endswith(".started") for name in of_this_run)
     num_ended = sum(name.endswith(".failed") for name in of_this_run)
-    output.write(f"{folder}/{run_id}.{num_started}.started", b"")
-    return Attempts(died_in_this_run=num_started - num_ended, runs_failed=len(failed))
+    return Attempts(started_in_this_run=num_started, died_in_this_run=num_started - num_ended, runs_failed=len(failed))
 
 
 def fail_attempt(output: Folder, unit_id: str, run_id: str) -> None:
