@@ -83,9 +83,10 @@ def _patch(engine_class: Any, path: str) -> None:
         sampling = kwargs.get("sampling_params") or args[1]
         async for output in generate(self, *args, **kwargs):
             if output.finished:
-                record = {"start": started, "end": time.time(), "max_tokens": sampling.max_tokens}
-                record |= {"prompt": list(output.prompt_token_ids), "cached": output.num_cached_tokens or 0}
-                write(record | {"completion": len(output.outputs[0].token_ids)})
+                record = {"engine": os.getpid(), "start": started, "end": time.time()}
+                record |= {"max_tokens": sampling.max_tokens, "prompt": list(output.prompt_token_ids)}
+                record |= {"cached": output.num_cached_tokens or 0, "completion": len(output.outputs[0].token_ids)}
+                write(record)
             yield output
 
     engine_class.__init__ = timed_start
