@@ -177,6 +177,8 @@ def _results(work: list[pipeline.Work], job: pipeline.Job) -> Generator[UnitResu
     for result in pipeline.stream(work, job):
         if result.outcome is Outcome.UNUSABLE:
             raise EngineFailedError(result.message)
+        if result.outcome is Outcome.STORAGE_FAILED:
+            raise OSError(result.message)
         yield result
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -17,7 +19,7 @@ import orjson
 import pyarrow as pa
 import ray
 from ray.data import ActorPoolStrategy, DataContext, TaskPoolStrategy
-from ray.exceptions import RayError
+from ray.exceptions import RayTaskError
 
 from selfstudy.config import Config, ConfigError, ResourcesConfig
 from selfstudy.corpus.splits import Source, Split
@@ -27,7 +29,6 @@ from selfstudy.prepare import SplitChangedError, prepare_split
 from selfstudy.recipe import Recipe
 from selfstudy.records import Unit
 from selfstudy.targets import sample_targets
-from selfstudy.unit_tables import ConservationError
 from selfstudy.wire import unit_from_table, unit_to_table
 from selfstudy.worker import Outcome, UnitResult, Worker
 
@@ -57,12 +58,16 @@ def start_ray() -> None:
     """Join the cluster that RAY_ADDRESS or a submitted job names, else start a local one that ends with us."""
     if not ray.is_initialized():
         _quiet_ray()
+        on_sigterm = signal.getsignal(signal.SIGTERM)
         ray.init(
             logging_level=logging.WARNING,
             log_to_driver=logger.isEnabledFor(logging.DEBUG),
             include_dashboard=False,
             configure_logging=False,
         )
+        # Ray takes the signal for itself and exits at once; a stopped run is to say how it goes on.
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, on_sigterm)
 
 
 def _quiet_ray() -> None:
@@ -106,11 +111,7 @@ def check_resources(config: Config) -> None:
 def stream(work: Sequence[Work], job: Job) -> Iterator[UnitResult]:
     """Run the graph over the splits and yield a result per unit as it ends.
 
-    Closing the iterator stops the graph.
-
-    Raises:
-        OSError: the output's storage failed (disk full, permission).
-        ConservationError: a unit's counts do not add up; it was not committed.
+    Closing the iterator stops the graph. What a stage raises is a defect of ours and surfaces with Ray's trace.
     """
     resources = job.config.resources
     _configure(DataContext.get_current())
@@ -148,12 +149,9 @@ def stream(work: Sequence[Work], job: Job) -> Iterator[UnitResult]:
             num_gpus=resources.engine_gpus,
         )
     )
-    try:
-        for row in dataset.iter_rows():
-            fields = orjson.loads(row["result"])
-            yield UnitResult(**fields | {"outcome": Outcome(fields["outcome"])})
-    except (ray.exceptions.RayError, ray.data.exceptions.SystemException) as error:
-        raise _cause_of(error) from None
+    for row in dataset.iter_rows():
+        fields = orjson.loads(row["result"])
+        yield UnitResult(**fields | {"outcome": Outcome(fields["outcome"])})
 
 
 class _Prepare:
@@ -240,16 +238,6 @@ def _work_of(data: str) -> Work:
     return Work(Split(sources=sources, **split), tuple(fields["committed"]))
 
 
-def _cause_of(error: BaseException) -> BaseException:
-    """Return what the stage raised, from under the wrappers that Ray puts around it."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, OSError | ConservationError | ConfigError) and not isinstance(cause, RayError):
-            return cause
-        cause = getattr(cause, "cause", None) or cause.__cause__
-    return error
-
-
 def shuffle(
     read: Callable[[Any], list[Any]], items: Sequence[Any], write: Callable[[int, list[Any]], Any], num_buckets: int
 ) -> list[Any]:
@@ -265,8 +253,9 @@ def shuffle(
     writes = [write_task.remote(write, bucket, *(part[bucket] for part in columns)) for bucket in range(num_buckets)]
     try:
         return list(ray.get(writes))
-    except RayError as error:
-        raise _cause_of(error) from None
+    except RayTaskError as error:
+        # Storage failed in a task: the user wants that line, not where Ray was at the time.
+        raise error.cause if isinstance(error.cause, OSError) else error from None
 
 
 def _read_part(read: Callable[[Any], list[Any]], item: Any) -> Any:

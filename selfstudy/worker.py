@@ -35,11 +35,13 @@ class Outcome(StrEnum):
     LOST_RACE = "lost_race"
     GAP = "gap"
     UNUSABLE = "unusable"
+    STORAGE_FAILED = "storage_failed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnitResult:
-    """What the driver hears of a unit. `message` says why it is a gap or the engine cannot be used."""
+    """What the driver hears of a unit. `message` says why it was not committed; after UNUSABLE and STORAGE_FAILED
+    the run has to end."""
 
     unit_id: str
     split_id: str
@@ -70,23 +72,29 @@ class Worker:
             self._unusable = str(error)
 
     def work(self, unit: Unit) -> UnitResult:
-        """Generate and commit one unit. Blocks; raises what is neither a verdict nor a failure of transport."""
+        """Generate and commit one unit. Blocks; raises only what is a defect of ours."""
         if self._unusable:
             return self._result(unit, Outcome.UNUSABLE, self._unusable)
         if unit.failure:
             return self._result(unit, Outcome.GAP, unit.failure)
-        is_suspect = count_attempts(self._output, unit.unit_id, self._run_id).died_in_this_run > 0
-        with self._turns.take(alone=is_suspect):
-            started = time.monotonic()
-            attempts = start_attempt(self._output, unit.unit_id, self._run_id)
-            try:
-                finished = self._generate(unit, attempts)
-            except UnitFailedError as error:
-                fail_attempt(self._output, unit.unit_id, self._run_id)
-                return self._result(unit, Outcome.GAP, str(error))
-            except EngineUnusable as error:
-                return self._result(unit, Outcome.UNUSABLE, str(error))
-            return self._commit(finished, time.monotonic() - started)
+        try:
+            is_suspect = count_attempts(self._output, unit.unit_id, self._run_id).died_in_this_run > 0
+            with self._turns.take(alone=is_suspect):
+                return self._attempt(unit)
+        except EngineUnusable as error:
+            return self._result(unit, Outcome.UNUSABLE, str(error))
+        except OSError as error:
+            return self._result(unit, Outcome.STORAGE_FAILED, f"{self._config.output}: {error}")
+
+    def _attempt(self, unit: Unit) -> UnitResult:
+        started = time.monotonic()
+        attempts = start_attempt(self._output, unit.unit_id, self._run_id)
+        try:
+            finished = self._generate(unit, attempts)
+        except UnitFailedError as error:
+            fail_attempt(self._output, unit.unit_id, self._run_id)
+            return self._result(unit, Outcome.GAP, str(error))
+        return self._commit(finished, time.monotonic() - started)
 
     def _generate(self, unit: Unit, attempts: Attempts) -> Unit:
         limit = self._config.limits.unit_attempts
