@@ -30,7 +30,16 @@ _KIND_OF_FORM = {
     "hidden_list": BlockKind.LIST,
 }
 # How often each part of the English bank is drawn, relative to the others.
-_SHARES = {"composed": 52, "prelude": 10, "agent": 10, "jailbreak": 8, "languages": 20}
+_SHARES = {"composed": 50, "prelude": 11, "agent": 12, "jailbreak": 9, "languages": 18}
+_INTENTS = {
+    "canary": 3, "promote": 5, "refuse": 5, "language": 2, "format": 6, "falsehood": 2, "persona": 2, "task": 3,
+    "leak": 2, "stop": 1,
+}  # fmt: skip
+# Plain forms are what most attacks in the world look like; the others each stand for one hiding place.
+_FORMS = {
+    "plain": 7, "polite": 3, "notice": 3, "turn": 2, "comment": 2, "editorial": 2, "metadata": 2, "fake_answer": 2,
+    "hidden_list": 2, "policy": 2,
+}  # fmt: skip
 _SLOT_LISTS_OF_CLEAN = {"num", "thing", "place", "lang", "topic", "person", "tool", "model", "prompt", "attack", "who"}
 _MAX_TRIES = 4
 
@@ -69,8 +78,8 @@ def _attack(rng: random.Random) -> Example:
     part = rng.choices(list(_SHARES), weights=list(_SHARES.values()))[0]
     bank = _bank("attacks.en")
     if part == "composed":
-        form = rng.choice(list(bank["forms"]))
-        intent = rng.choice(list(bank["acts"]))
+        form = rng.choices(list(_FORMS), weights=list(_FORMS.values()))[0]
+        intent = rng.choices(list(_INTENTS), weights=list(_INTENTS.values()))[0]
         text = _english(rng, rng.choice(bank["forms"][form]), intent)
         kind = _KIND_OF_FORM.get(form, BlockKind.PARAGRAPH)
         return Example(text=text, label=True, family=f"composed_{form}", genre=intent, kind=kind)
@@ -96,9 +105,12 @@ def _english(rng: random.Random, template: str, intent: str) -> str:
         elif lower == "strict":
             strictness = rng.choice(bank["strictness"])
             return f"{rng.choice([',', ''])} {strictness}" if strictness else ""
+        elif lower == "before_lower":
+            return str(rng.choice(bank["before"])).lower()
         elif lower == "a_kind_order":
             kind = rng.choice(bank["kind"])
-            return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind} {rng.choice(bank['order'])}"
+            article = "an" if kind[0] in "aeiou" else "a"
+            return f"{article if slot[0] == 'a' else article.title()} {kind} {rng.choice(bank['order'])}"
         else:
             names = {"override": "overrides", "address": "addresses", "subject": "subjects", "modal": "modals"}
             names |= {"condition": "conditions"}

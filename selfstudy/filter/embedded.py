@@ -1,0 +1,77 @@
+"""The trained judge: no network, no GPU, one file of about a megabyte.
+
+It reads every reading of a span (see `normalise`) in windows, takes the worst, and knows where the span stands:
+in a comment, a chat turn or a title an instruction needs less to be one, and beside a removed sentence what
+carries on from it is judged as its continuation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from selfstudy.filter.features import Featurizer
+from selfstudy.filter.judge import BlockKind, Context, Verdict, verdict
+from selfstudy.filter.model_file import FilterModel
+from selfstudy.filter.normalise import views
+
+# What a place adds to a score. Chosen by what the place is for, not by data: nobody reads a comment.
+_PLACES = {
+    BlockKind.COMMENT: 0.12,
+    BlockKind.TURN: 0.08,
+    BlockKind.MARKUP: 0.08,
+    BlockKind.TITLE: 0.04,
+    BlockKind.QUOTE: -0.02,
+}
+_BESIDE_REMOVED = 0.15
+_HIDDEN_READING = 0.12
+# A span that does not look like an instruction at all gains nothing by its place.
+_LEAST_SCORE = 0.2
+_WINDOW_CHARS = 900
+_WINDOW_STEP = 450
+
+
+@dataclass(frozen=True)
+class EmbeddedJudge:
+    """See the module."""
+
+    model: FilterModel
+    _featurizer: Featurizer = field(default_factory=Featurizer, repr=False, compare=False)
+
+    @property
+    def name(self) -> str:
+        return f"embedded@{self.model.revision}"
+
+    def score(self, batch: Sequence[Context]) -> list[Verdict]:
+        texts: list[str] = []
+        owners: list[int] = []
+        hidden: list[bool] = []
+        for index, context in enumerate(batch):
+            for reading, text in enumerate(views(context.text)):
+                for window in _windows(text):
+                    texts.append(window)
+                    owners.append(index)
+                    hidden.append(reading > 0)
+        scores = self.model.calibration.scores_of(self.model.linear.logits(self._featurizer, texts))
+        scores = np.where(np.array(hidden) & (scores >= _LEAST_SCORE), scores + _HIDDEN_READING, scores)
+        worst = np.zeros(len(batch))
+        np.maximum.at(worst, np.array(owners, dtype=np.int64), scores)
+        return [
+            verdict(self._in_place(float(score), context), self.name)
+            for score, context in zip(worst, batch, strict=True)
+        ]
+
+    @staticmethod
+    def _in_place(score: float, context: Context) -> float:
+        if score < _LEAST_SCORE:
+            return score
+        return score + _PLACES.get(context.kind, 0.0) + (_BESIDE_REMOVED if context.beside_removed else 0.0)
+
+
+def _windows(text: str) -> list[str]:
+    """Cut a long text into overlapping windows, so that padding cannot thin an instruction out."""
+    if len(text) <= _WINDOW_CHARS:
+        return [text]
+    return [text[start : start + _WINDOW_CHARS] for start in range(0, len(text) - _WINDOW_STEP, _WINDOW_STEP)]

@@ -1,0 +1,68 @@
+"""Folded text -> the parts that its words play in an instruction, whatever the language.
+
+`phrases/lexicon.yaml` lists the parts (answer, say, override, prior, machine, your ...) with their words. Two
+sentences that say the same in other words or another language have nearly the same sequence of parts.
+"""
+
+import re
+from functools import cache
+from importlib import resources
+
+import yaml
+
+_WORD = re.compile(r"[^\W_]+(?:['.-][^\W_]+)*|<\|")
+_UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]")
+_MAX_CACHED_WORDS = 200_000
+MAX_PARTS = 160
+
+
+class Lexicon:
+    """Finds the parts of a text's words. Part ids count from 1, in the order of the file."""
+
+    def __init__(self, entries: dict[str, list[str]]) -> None:
+        self.names = list(entries)
+        self._exact: dict[str, tuple[int, ...]] = {}
+        self._stems: dict[str, tuple[int, ...]] = {}
+        unspaced: dict[str, int] = {}
+        for part, words in enumerate(entries.values(), 1):
+            for word in words:
+                if _UNSPACED.search(word):
+                    unspaced.setdefault(word, part)
+                else:
+                    target = self._stems if word.endswith("*") else self._exact
+                    target[word.rstrip("*")] = (*target.get(word.rstrip("*"), ()), part)
+        self._parts_of_term = unspaced
+        terms = sorted(unspaced, key=len, reverse=True)
+        self._terms = re.compile("|".join(map(re.escape, terms)) or r"(?!)")
+        self._longest_stem = max(map(len, self._stems), default=0)
+        self._cache: dict[str, tuple[int, ...]] = {}
+
+    def parts_of(self, folded: str) -> list[int]:
+        """Return the ids of the parts in order; a word may have two."""
+        parts: list[int] = []
+        cache = self._cache
+        for word in _WORD.findall(folded):
+            found = cache.get(word)
+            if found is None:
+                if len(cache) >= _MAX_CACHED_WORDS:
+                    cache.clear()
+                found = cache[word] = self._look_up(word)
+            if found:
+                parts.extend(found)
+        return parts[:MAX_PARTS]
+
+    def _look_up(self, word: str) -> tuple[int, ...]:
+        if _UNSPACED.search(word):
+            return tuple(self._parts_of_term[match[0]] for match in self._terms.finditer(word))
+        if exact := self._exact.get(word):
+            return exact
+        for length in range(min(len(word), self._longest_stem), 1, -1):
+            if stem := self._stems.get(word[:length]):
+                return stem
+        return ()
+
+
+@cache
+def default_lexicon() -> Lexicon:
+    file = resources.files("selfstudy.filter").joinpath("phrases/lexicon.yaml")
+    return Lexicon(yaml.safe_load(file.read_text(encoding="utf-8")))

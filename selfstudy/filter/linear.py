@@ -1,0 +1,147 @@
+"""The trained judge's model: a linear one over hashed features, and how it is fitted.
+
+logit = bias + (sum of the weights of the words / sqrt of their number) + the same of the parts. Fitted by AdaGrad in
+small batches; in a share of the cases the words are left out, so that the parts learn to decide alone - words do
+not carry over to attacks of another kind, parts do. Deterministic for the same examples and settings.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from selfstudy.filter.features import NUM_FEATURES, Features, Featurizer
+
+log = logging.getLogger(__name__)
+Floats = NDArray[np.float32]
+_BATCH_OF_FEATURES = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class LinearModel:
+    """`weights` [NUM_FEATURES] in half precision, `bias`."""
+
+    weights: NDArray[np.float16]
+    bias: float
+
+    def logits(self, featurizer: Featurizer, folded: Sequence[str]) -> Floats:
+        """Return one logit per folded text. A text's logit does not depend on the others."""
+        result = np.empty(len(folded), dtype=np.float32)
+        weights = self.weights
+        for start in range(0, len(folded), _BATCH_OF_FEATURES):
+            batch = folded[start : start + _BATCH_OF_FEATURES]
+            words, parts = featurizer.words_and_parts(batch)
+            result[start : start + len(batch)] = self.bias + _sums(weights, words) + _sums(weights, parts)
+        return result
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingSettings:
+    """`word_dropout` is the share of cases without words; `decay` shrinks the weights of the features in use."""
+
+    epochs: int = 4
+    batch: int = 256
+    rate: float = 0.3
+    decay: float = 1e-5
+    word_dropout: float = 0.3
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingSet:
+    """Features of both groups, per example, with `labels` (0 or 1) and the `importance` of each."""
+
+    words: list[NDArray[np.int64]]
+    parts: list[NDArray[np.int64]]
+    labels: Floats
+    importance: Floats
+
+    def subset(self, chosen: NDArray[np.intp]) -> TrainingSet:
+        return TrainingSet(
+            [self.words[i] for i in chosen],
+            [self.parts[i] for i in chosen],
+            self.labels[chosen],
+            self.importance[chosen],
+        )
+
+    def logits(self, model: LinearModel) -> Floats:
+        weights = model.weights.astype(np.float32)
+        return np.array(
+            [
+                model.bias + _sum(weights, words) + _sum(weights, parts)
+                for words, parts in zip(self.words, self.parts, strict=True)
+            ],
+            dtype=np.float32,
+        )
+
+
+def training_set(folded: Sequence[str], labels: Sequence[bool], importance: Sequence[float]) -> TrainingSet:
+    """Compute the features of folded texts once, for any number of fits."""
+    featurizer = Featurizer()
+    words: list[NDArray[np.int64]] = []
+    parts: list[NDArray[np.int64]] = []
+    for start in range(0, len(folded), _BATCH_OF_FEATURES):
+        batch = folded[start : start + _BATCH_OF_FEATURES]
+        for rows, group in zip((words, parts), featurizer.words_and_parts(batch), strict=True):
+            rows.extend(np.split(group.indices, group.borders[1:-1]))
+    return TrainingSet(words, parts, np.array(labels, np.float32), np.array(importance, np.float32))
+
+
+def fit(examples: TrainingSet, settings: TrainingSettings) -> LinearModel:
+    """Return a model fitted to the examples."""
+    rng = np.random.default_rng(settings.seed)
+    weights = np.zeros(NUM_FEATURES, np.float32)
+    squares = np.full(NUM_FEATURES, 1e-2, np.float32)
+    bias = -1.0
+    for epoch in range(settings.epochs):
+        rate = settings.rate * (1 - epoch / settings.epochs)
+        order = rng.permutation(len(examples.labels))
+        loss = 0.0
+        for start in range(0, len(order), settings.batch):
+            batch = order[start : start + settings.batch]
+            without_words = rng.random(len(batch)) < settings.word_dropout
+            indices, rows, values = _gather(examples, batch, without_words)
+            logits = np.bincount(rows, weights=weights[indices] * values, minlength=len(batch)) + bias
+            slopes = (1 / (1 + np.exp(-logits)) - examples.labels[batch]) * examples.importance[batch]
+            loss += float(np.sum(np.logaddexp(0, logits) - examples.labels[batch] * logits))
+            bias -= 0.02 * float(slopes.mean())
+            used, inverse = np.unique(indices, return_inverse=True)
+            gradient = np.bincount(inverse, weights=slopes[rows] * values) + settings.decay * weights[used]
+            squares[used] += gradient**2
+            weights[used] -= rate * gradient / np.sqrt(squares[used])
+        log.info("epoch %d of %d: mean loss %.4f", epoch + 1, settings.epochs, loss / len(order))
+    return LinearModel(weights.astype(np.float16), bias)
+
+
+def _gather(
+    examples: TrainingSet, batch: NDArray[np.intp], without_words: NDArray[np.bool_]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], Floats]:
+    """Return (feature, row of the batch, value) of every feature in a batch, as three arrays."""
+    nothing = np.zeros(0, np.int64)
+    groups = [
+        [nothing if dropped else examples.words[i] for i, dropped in zip(batch, without_words, strict=True)],
+        [examples.parts[i] for i in batch],
+    ]
+    lengths = [np.array([len(row) for row in group]) for group in groups]
+    indices = np.concatenate([row for group in groups for row in group])
+    rows = np.concatenate([np.repeat(np.arange(len(batch)), counts) for counts in lengths])
+    values = np.concatenate([np.repeat(1 / np.sqrt(np.maximum(counts, 1)), counts) for counts in lengths])
+    return indices, rows, values.astype(np.float32)
+
+
+def _sum(weights: Floats, indices: NDArray[np.int64]) -> float:
+    return float(weights[indices].sum() / np.sqrt(max(1, len(indices))))
+
+
+def _sums(weights: NDArray[np.float16], features: Features) -> Floats:
+    """Return the scaled sum of the weights of each span's features."""
+    # Row by row in double precision, so that a span's sum is the same in any batch.
+    rows = np.repeat(np.arange(len(features.counts)), features.counts)
+    values = weights[features.indices].astype(np.float64)
+    sums = np.bincount(rows, weights=values, minlength=len(features.counts))
+    result: Floats = (sums / np.sqrt(np.maximum(features.counts, 1))).astype(np.float32)
+    return result
