@@ -36,7 +36,7 @@ _NEEDS_PASSAGE = re.compile(
     r"\b(?:in|from|according to|based on|per|by|of|to|does|do|did|is|was) (?:the|this|that|these) "
     r"(?:above |following |given |provided |preceding )?"
     r"(?:passage|text|excerpt|paragraph|context|document|article|sentence|snippet|chunk|author)s?\b"
-    r"(?! (?:box|file|field|editor))"
+    r"(?! (?:box|file|field|editor|of|to|from|through|for|between)\b)"
     r"|\b(?:the|this) (?:passage|excerpt|sentence|snippet|author) "
     r"(?:above|below|says?|states?|mentions?|describes?|suggests?)"
     r"|\b(?:mentioned|described|stated|given|provided|shown|listed) (?:above|below|here)\b"
