@@ -6,8 +6,8 @@ ray_data  two ray.data.llm processors, all questions and then all answers
 shuffled  (with kv_blocks) AsyncLLM driven directly, targets in random order
 
 Each arm runs in a process of its own; `bench_probe` takes the times. The window is an engine's first request to its
-last completion; engine start is left out and given apart. The model has random weights, lengths are fixed (`ignore_eos`).
-On one CPU the arms disturb each other's cores no more than they do their own: nothing else should run.
+last completion; engine start is left out and given apart. The model has random weights, lengths are fixed
+(`ignore_eos`). On one CPU the arms disturb each other's cores no more than they do their own: nothing else should run.
 """
 
 from __future__ import annotations

@@ -83,7 +83,7 @@ def _patch(engine_class: Any, path: str) -> None:
         sampling = kwargs.get("sampling_params") or args[1]
         async for output in generate(self, *args, **kwargs):
             if output.finished:
-                record = {"engine": os.getpid(), "start": started, "end": time.time()}
+                record: dict[str, Any] = {"engine": os.getpid(), "start": started, "end": time.time()}
                 record |= {"max_tokens": sampling.max_tokens, "prompt": list(output.prompt_token_ids)}
                 record |= {"cached": output.num_cached_tokens or 0, "completion": len(output.outputs[0].token_ids)}
                 write(record)

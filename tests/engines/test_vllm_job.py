@@ -84,11 +84,11 @@ def test_kills_of_engine_actor_and_driver_lose_nothing(
 ) -> None:
     output = tmp_path / "out"
 
-    wait_until(lambda: num_commits(output) >= 1, "the first commit")
+    wait_for_commits(long_run, output, 1)
     engine_core(long_run).kill()
-    wait_until(lambda: num_commits(output) >= 4, "commits after the engine died")
+    wait_for_commits(long_run, output, 4)
     actor_of(engine_core(long_run)).kill()
-    wait_until(lambda: num_commits(output) >= 8, "commits after the actor died")
+    wait_for_commits(long_run, output, 8)
     family = long_run.descendants()
     long_run.process.kill()
     wait_until(lambda: not any(is_running(process) for process in family), "the end of every process of the run")
@@ -101,6 +101,14 @@ def test_kills_of_engine_actor_and_driver_lose_nothing(
     assert planned_targets(tables) == ended_targets(tables)
     assert tables["pairs"]["pair_id"].is_unique().all()
     assert not verify(Folder.at(str(output))).violations
+
+
+def wait_for_commits(run: RunProcess, output: Path, number: int) -> None:
+    def enough() -> bool:
+        assert run.process.poll() is None, run.stderr
+        return num_commits(output) >= number
+
+    wait_until(enough, f"commit {number}")
 
 
 def engine_core(run: RunProcess) -> psutil.Process:
