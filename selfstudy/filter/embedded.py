@@ -15,7 +15,7 @@ import numpy as np
 from selfstudy.filter.features import Featurizer
 from selfstudy.filter.judge import BlockKind, Context, Verdict, verdict
 from selfstudy.filter.model_file import FilterModel
-from selfstudy.filter.normalise import views
+from selfstudy.filter.normalise import unwrap, views
 
 # What a place adds to a score. Chosen by what the place is for, not by data: nobody reads a comment.
 _PLACES = {
@@ -29,6 +29,8 @@ _BESIDE_REMOVED = 0.15
 _HIDDEN_READING = 0.12
 # A span that does not look like an instruction at all gains nothing by its place.
 _LEAST_SCORE = 0.2
+# What is shorter orders nothing by itself: "!", "note:", "<!-- end -->". A Chinese character counts as three letters.
+_LEAST_LETTERS = 9
 _WINDOW_CHARS = 900
 _WINDOW_STEP = 450
 
@@ -50,12 +52,13 @@ class EmbeddedJudge:
         hidden: list[bool] = []
         for index, context in enumerate(batch):
             for reading, text in enumerate(views(context.text)):
-                for window in _windows(text):
+                for window in _windows(unwrap(text)):
                     texts.append(window)
                     owners.append(index)
                     hidden.append(reading > 0)
         scores = self.model.calibration.scores_of(self.model.linear.logits(self._featurizer, texts))
         scores = np.where(np.array(hidden) & (scores >= _LEAST_SCORE), scores + _HIDDEN_READING, scores)
+        scores = np.where([_num_letters(text) >= _LEAST_LETTERS for text in texts], scores, 0.0)
         worst = np.zeros(len(batch))
         np.maximum.at(worst, np.array(owners, dtype=np.int64), scores)
         return [
@@ -68,6 +71,13 @@ class EmbeddedJudge:
         if score < _LEAST_SCORE:
             return score
         return score + _PLACES.get(context.kind, 0.0) + (_BESIDE_REMOVED if context.beside_removed else 0.0)
+
+
+def _num_letters(text: str) -> int:
+    if text.isascii():
+        # Nearly every text is long enough; only a short one has to be counted.
+        return len(text) if len(text) > 40 else sum(map(str.isalpha, text))
+    return sum(3 if char >= "\u3040" else 1 for char in text if char.isalpha())
 
 
 def _windows(text: str) -> list[str]:

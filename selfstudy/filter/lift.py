@@ -20,6 +20,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from selfstudy.config import FilterConfig
+from selfstudy.filter.allow import is_allowed
 from selfstudy.filter.blocks import Block, find_blocks
 from selfstudy.filter.judge import BlockKind, Context, Judge, Verdict
 from selfstudy.reasons import Ineligible
@@ -46,11 +47,13 @@ def lift(
     lifted: list[Chunk] = []
     removed: list[RemovedSpan] = []
     titles: dict[str, Verdict] = {}
+    reported: set[str] = set()
     for chunk in chunks:
-        result = _ChunkFilter(chunk, judge, config)
-        cleaned, spans = result.run(titles)
+        cleaned, spans = _ChunkFilter(chunk, judge, config).run(titles)
         lifted.append(cleaned)
-        removed.extend(spans)
+        # A title is gone from all its document's chunks, but was removed once.
+        removed.extend(span for span in spans if span.field != "title" or span.doc_id not in reported)
+        reported.update(span.doc_id for span in spans if span.field == "title")
     return tuple(lifted), tuple(removed)
 
 
@@ -61,6 +64,7 @@ class _ChunkFilter:
         self.chunk = chunk
         self.judge = judge
         self.threshold = config.threshold
+        self.allow = config.allow
         self.texts = [chunk.sentence_text(index) for index in range(len(chunk.sentences))]
         self.blocks = list(self._block_of_each_sentence())
         self.flagged: dict[int, Verdict] = {}
@@ -83,7 +87,7 @@ class _ChunkFilter:
         if title not in titles:
             titles[title] = self._worst([title], BlockKind.TITLE)
         verdict = titles[title]
-        if verdict.score >= self.threshold:
+        if verdict.score >= self.threshold and not is_allowed(title, self.allow):
             yield self._span("title", title, verdict)
 
     def _judge_markup(self) -> Iterator[RemovedSpan]:
@@ -199,6 +203,10 @@ class _ChunkFilter:
             start, end = self.chunk.sentences[first].start, self.chunk.sentences[last].end
             worst = max((self.flagged[index] for index in range(first, last + 1)), key=lambda verdict: verdict.score)
             text = self.chunk.text[start - self.chunk.start : end - self.chunk.start]
+            if is_allowed(text, self.allow):
+                for index in range(first, last + 1):
+                    del self.flagged[index]
+                continue
             yield self._span("text", text, worst, start, end)
 
     def _span(

@@ -64,6 +64,7 @@ _ROT13_WORD = re.compile(
 _LEET_WORD = re.compile(r"(?<!\w)(?=\w*[a-z])(?=[\w@$!]*[013457@$!])[\w@$!]{4,}", re.IGNORECASE)
 _LEET = str.maketrans("013457@$!", "oieastasi")
 _TAG_CHARACTERS = re.compile("[\U000e0020-\U000e007e]{4,}")
+_WRAPPING = re.compile(r"<!--+|--+>|^\W*?(?:/\*+|//+|#+|\{#|[-*+•>|])\s|\*+/|#\}|\s\|$|^\(?\d{1,3}[.)]\s")
 _MIN_DECODED_CHARS = 10
 _MAX_ENCODED_CHARS = 20_000
 # An ASCII text without any of these has one reading, itself in lower case (rot13 apart).
@@ -90,6 +91,14 @@ def fold(text: str) -> str:
         # A tag inside a word splits it for a machine only.
         text = re.sub(r"(?<=\w)</?(?:b|i|em|strong|span|font|wbr|u|s)\b[^<>]{0,200}>(?=\w)", "", text)
     return _SPACED.sub(_join_letters, text)
+
+
+def unwrap(folded: str) -> str:
+    """Return a folded text without the marks of the comment, list item or table row that it stands in.
+
+    Where a span stands is said by its block; the marks themselves must not count as words.
+    """
+    return _WRAPPING.sub(" ", folded).strip() if _WRAPPING.search(folded) else folded
 
 
 def views(text: str) -> tuple[str, ...]:

@@ -28,7 +28,7 @@ from selfstudy.filter.evaluation import MIN_FAMILY_ROWS, evaluate
 from selfstudy.filter.examples import Example, read_examples, sha256_of
 from selfstudy.filter.linear import Floats, LinearModel, TrainingSet, TrainingSettings, fit, training_set
 from selfstudy.filter.model_file import save_model
-from selfstudy.filter.normalise import fold
+from selfstudy.filter.normalise import fold, unwrap
 
 log = logging.getLogger(__name__)
 COMPOSED = "composed_"
@@ -63,7 +63,7 @@ def train(plan: TrainingPlan, model_path: str | Path) -> dict[str, Any]:
         *compose_clean(plan.num_composed_clean, seed),
     ]
     features = training_set(
-        [fold(example.text) for example in examples],
+        [unwrap(fold(example.text)) for example in examples],
         [example.label for example in examples],
         [_importance(example, plan) for example in examples],
     )
