@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from selfstudy import views
+from selfstudy.cli_filter import app as filter_app
 from selfstudy.config import Config, ConfigError, load_config
 from selfstudy.engines.base import EngineUnusable
 from selfstudy.redact import redacted
@@ -29,6 +30,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.add_typer(filter_app, name="filter")
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 

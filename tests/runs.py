@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,15 @@ import psutil
 import yaml
 
 from selfstudy.config import Config, parse_config
-from selfstudy.publish.snapshot import latest_manifest
+from selfstudy.filter.lift import lift
+from selfstudy.filter.load import load_judge
+from selfstudy.planning import plan_run
+from selfstudy.prepare import prepare_split
+from selfstudy.publish.snapshot import latest_manifest, publish, shuffle_here
+from selfstudy.store.commits import CommittedUnits
 from selfstudy.store.filesystem import Folder
+from selfstudy.targets import sample_targets
+from selfstudy.worker import Outcome, Worker, versions
 
 TABLES = ("pairs", "chunks", "removed", "rejects")
 DEADLINE_S = 300
@@ -152,3 +160,22 @@ def wait_until(condition: Callable[[], Any], what: str, deadline_s: float = DEAD
 def num_commits(output: Path) -> int:
     folder = output / "units" / "commits"
     return sum(1 for path in folder.glob("*.json") if not path.name.startswith(".")) if folder.exists() else 0
+
+
+def run_here(config: Config) -> dict[str, Any]:
+    """The same way as a run, stage by stage in this process and without Ray; returns the manifest."""
+    plan = plan_run(config)
+    output = Folder.at(config.output)
+    judge = load_judge(config.filter)
+    worker = Worker(config, plan.recipe, "here")
+    for work in plan.work(CommittedUnits.find(output)):
+        for unit in prepare_split(work.split, config, plan.prefix(work.split), work.committed):
+            chunks, removed = lift(unit.chunks, judge, config.filter)
+            ask = plan.recipe.ask_hash
+            sampled = tuple(sample_targets(chunk, config.targets, seed=config.seed, ask=ask) for chunk in chunks)
+            result = worker.work(replace(unit, chunks=sampled, removed=removed))
+            assert result.outcome is Outcome.COMMITTED, result
+    unit_ids = plan.complete_units(CommittedUnits.find(output))
+    return publish(
+        output, unit_ids, config=config, recipe=plan.recipe, gaps=(), versions=versions(), shuffle=shuffle_here
+    )
