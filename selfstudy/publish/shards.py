@@ -170,14 +170,17 @@ def _read(plan: ShardPlan, commits: Sequence[Commit], name: str) -> pl.DataFrame
 
 
 def _without_dropped_documents(table: pl.DataFrame, duplicates: Duplicates) -> pl.DataFrame:
+    """Leave out what the chunks of dropped copies gave. A document that was rejected is another one, and stays."""
     if not duplicates.documents:
         return table
     dropped = pl.DataFrame(list(duplicates.documents), schema={"doc_id": pl.String, "prefix": pl.String}, orient="row")
-    return (
-        table.with_columns(prefix_of(pl.col("unit_id")).alias("prefix"))
+    of_chunks = table.filter(pl.col("chunk_id").is_not_null())
+    kept = (
+        of_chunks.with_columns(prefix_of(pl.col("unit_id")).alias("prefix"))
         .join(dropped, on=["doc_id", "prefix"], how="anti")
         .drop("prefix")
     )
+    return pl.concat([table.filter(pl.col("chunk_id").is_null()), kept])
 
 
 def _rejects_of(pairs: pl.DataFrame, reason: TargetReject) -> pl.DataFrame:
