@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, get_args
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from selfstudy.ids import content_hash
 from selfstudy.redact import redacted
 
 Style = Literal["factual", "reasoning", "structuring", "use_case", "creative"]
@@ -258,16 +259,28 @@ class OpenaiEngine(Section):
 EngineConfig = Annotated[ExtractiveEngine | ScriptedEngine | VllmEngine | OpenaiEngine, Field(discriminator="kind")]
 
 
-# Fields that decide how fast an engine is, and not what it says: a change of these asks nothing anew.
+# Fields that decide how fast and where an engine is, not what it says: a change of these asks nothing anew.
 _SPEED = {
+    "base_url",
     *("max_num_seqs", "max_num_batched_tokens", "gpu_memory_utilization", "tensor_parallel_size", "enforce_eager"),
     *("max_lora_rank", "api_key_env", "max_concurrency", "timeout_s", "max_attempts", "max_backoff_s", "latency_s"),
 }
 
 
 def engine_recipe(engine: EngineConfig) -> dict[str, Any]:
-    """What of an engine's config decides on its completions: a part of the recipe."""
-    return engine.model_dump(mode="json", exclude=_SPEED)
+    """What of an engine's config decides on its completions: a part of the recipe.
+
+    Raises:
+        ConfigError: the chat template, whose content counts and not its name, cannot be read.
+    """
+    fields = engine.model_dump(mode="json", exclude=_SPEED)
+    if isinstance(engine, VllmEngine) and engine.chat_template is not None:
+        try:
+            template = Path(engine.chat_template).read_text(encoding="utf-8")
+        except OSError as error:
+            raise ConfigError([f"engine.chat_template: {engine.chat_template}: {error.strerror}"]) from None
+        fields["chat_template"] = content_hash("template", template)
+    return fields
 
 
 class PromptsConfig(Section):
