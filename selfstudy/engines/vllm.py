@@ -65,7 +65,7 @@ class VllmHost:
         self._lora: Any = None
         try:
             self.engine = asyncio.run_coroutine_threadsafe(_start(config), self._loop).result()
-            self.tokenizer: Any = self.engine.get_tokenizer()
+            self.tokenizer: Any = self.engine.tokenizer
             if config.lora is not None:
                 self._lora = _lora_request(config.lora)
         except (OSError, ValueError, RuntimeError, TypeError, ImportError, AttributeError, KeyError) as error:
@@ -147,15 +147,15 @@ class VllmModel:
         is_answer = request.call is Call.ANSWER
         params = self._sampling.answer if is_answer else self._sampling.question
         num_logprobs = self._sampling.answer_logprobs if is_answer else 0
-        token_ids = self.encoder.encode(render(request, self._prompts), request.chunk_key)
-        if len(token_ids) + params.max_tokens > self._max_model_len:
-            raise RequestTooLong(
-                f"{len(token_ids)} prompt tokens and {params.max_tokens} for the completion do not fit "
-                f"into {self._max_model_len}"
-            )
-        sampling = self._sampling_params(request, params, num_logprobs)
+        # Encoded on admission: a whole unit encoded at once would hold up the answers of the one before.
         async with self._admission.enter(request.chunk_key):
-            output = await self._host.generate(token_ids, sampling)
+            token_ids = self.encoder.encode(render(request, self._prompts), request.chunk_key)
+            if len(token_ids) + params.max_tokens > self._max_model_len:
+                raise RequestTooLong(
+                    f"{len(token_ids)} prompt tokens and {params.max_tokens} for the completion do not fit "
+                    f"into {self._max_model_len}"
+                )
+            output = await self._host.generate(token_ids, self._sampling_params(request, params, num_logprobs))
         completion = output.outputs[0]
         wants_trace = is_answer and (self._sampling.answer_token_ids or num_logprobs > 0)
         return Completion(
