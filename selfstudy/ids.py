@@ -9,6 +9,8 @@ import json
 
 ID_HEX_CHARS = 32
 _ID_BYTES = ID_HEX_CHARS // 2
+# Made once: most of the time of a short hash would go into making it.
+_encode = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
 
 
 def content_hash(kind: str, *parts: object) -> str:
@@ -17,7 +19,7 @@ def content_hash(kind: str, *parts: object) -> str:
     `kind` separates the name spaces, so that a chunk and a pair made of the same parts never share an id.
     JSON keeps the borders between the parts: ("ab", "c") and ("a", "bc") differ.
     """
-    payload = json.dumps(parts, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    payload = _encode(parts)
     digest = hashlib.blake2b(payload.encode("utf-8", "surrogatepass"), digest_size=_ID_BYTES, person=kind.encode())
     return digest.hexdigest()
 

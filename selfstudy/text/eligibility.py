@@ -24,14 +24,14 @@ _DEBRIS = re.compile(
     r"|\ufffd|\{\{|\}\}|\{%|%\}|\[\[|\]\]|'''|(?:\b(?:class|style|href|src|rowspan|colspan)\s*=\s*[\"'])|\{#[\w-]+",
     re.IGNORECASE,
 )
+# In lower case, and matched against that: ignoring case costs twice as much.
 _BOILERPLATE = re.compile(
     r"©|\(c\) ?\d{4}|all rights reserved|cookie (?:policy|settings|preferences)|privacy policy|terms of (?:use|service)"
     r"|subscribe to our|sign up for|click here|read more|share (?:this|on)\b|follow us|back to top"
     r"|skip to (?:main )?content|^page \d+|\bpage \d+ of \d+|^printed on|^last (?:updated|modified)"
     r"|table of contents|^(?:previous|next) (?:page|chapter)"
     r"|alle rechte vorbehalten|^seite \d+|^impressum|tous droits réservés|^page suivante|todos los derechos reservados"
-    r"|^página \d+|版权所有|保留所有权利|^第\s*\d+\s*页",
-    re.IGNORECASE,
+    r"|^página \d+|版权所有|保留所有权利|^第\s*\d+\s*页"
 )
 _FIELD = re.compile(r"[A-Za-z][\w -]{0,30}:\s+\S{1,80}$")
 # The debris patterns cost more than all else here; nearly every sentence has none of their characters.
@@ -89,7 +89,7 @@ def _why_incomplete(sentence: str, layout: Layout, config: EligibilityConfig) ->
         return Ineligible.LIST_STUB
     if num_chars < config.min_chars or num_words < config.min_words:
         return Ineligible.TOO_SHORT
-    if num_words <= _BOILERPLATE_WORDS and _BOILERPLATE.search(sentence):
+    if num_words <= _BOILERPLATE_WORDS and _BOILERPLATE.search(sentence.lower()):
         return Ineligible.BOILERPLATE
     if ending.endswith(_QUESTION):
         return Ineligible.QUESTION

@@ -50,6 +50,7 @@ _ABBREVIATION = re.compile(
     r"(?:^|[\s(])(?:Eqs?|Figs?|Vols?|Nos?|Nrs?|Secs?|Chs?|Refs?|Tabs?|Arts?|Abs|Abb|Kap|Bd|approx|ca|pp?|cap|núm|vs)\.$",
     re.IGNORECASE,
 )
+_ABBREVIATION_CHARS = 12  # more than any of them with the character before it
 _NUMBERING = re.compile(r"\(?\d{1,3}[.)]")
 
 
@@ -147,7 +148,9 @@ def _sentence_ends(piece: str, language: str) -> list[int]:
     for boundary in get_sentence_boundaries(language, piece):
         end = boundary["end_index"]
         sentence = piece[first:end].strip()
-        if end < len(piece) and (_ABBREVIATION.search(sentence) or _NUMBERING.fullmatch(sentence)):
+        if end < len(piece) and (
+            _ABBREVIATION.search(sentence[-_ABBREVIATION_CHARS:]) or _NUMBERING.fullmatch(sentence)
+        ):
             continue
         ends.append(end)
         first = end
