@@ -70,6 +70,25 @@ def test_the_sample_corpus_becomes_a_verified_snapshot(tmp_path: Path, vllm_conf
     assert set(pairs["answer_top_logprobs"].list.len()) == {24}
 
 
+@pytest.mark.parametrize(
+    "change", [{"model": "no/such/folder"}, {"engine_args": {"num_gpu_blocks_override": 1}}], ids=["missing", "no room"]
+)
+def test_a_model_that_cannot_be_loaded_ends_the_run_with_one_line(
+    tmp_path: Path, vllm_config: VllmEngine, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any]
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    sections = vllm_sections(vllm_config)
+    sections["engine"] |= change
+    config = config_of(write_corpus(tmp_path / "corpus", num_documents=4), tmp_path / "out", **sections)
+
+    run = RunProcess(config, tmp_path)
+
+    assert run.wait() not in (0, None)
+    assert f"vLLM cannot run {sections['engine']['model']}" in run.stderr
+    assert "Traceback" not in run.stderr
+    assert num_commits(tmp_path / "out") == 0
+
+
 @pytest.fixture
 def long_run(tmp_path: Path, vllm_config: VllmEngine) -> Iterator[RunProcess]:
     corpus = write_corpus(tmp_path / "corpus", num_documents=16)
