@@ -62,7 +62,14 @@ def bench_prepare(*, corpus: str | None = None, corpus_mb: float = 5.0, repetiti
         if path is None:
             replicate_files(SAMPLE, Path(folder), corpus_mb)
             path = folder
-        config = parse_config({"corpus": {"paths": [path]}, "output": "unused", "engine": {"kind": "extractive"}})
+        config = parse_config(
+            {
+                "corpus": {"paths": [path]},
+                "output": "unused",
+                "engine": {"kind": "extractive"},
+                "filter": {"kind": "rules"},
+            }
+        )
         passes = [_measure(config) for _ in range(repetitions)]
     return _figures(passes)
 

@@ -55,6 +55,7 @@ def config_of(**sections: Any) -> Config:
         "output": "out",
         "engine": {"kind": "extractive"},
         "chunks": {"min_tokens": 64, "max_tokens": 160},
+        "filter": {"kind": "rules"},
     }
     for name, section in sections.items():
         raw[name] = raw.get(name, {}) | section if isinstance(section, dict) else section
