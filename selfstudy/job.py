@@ -20,7 +20,7 @@ import orjson
 from selfstudy import pipeline
 from selfstudy.config import Config, ConfigError
 from selfstudy.corpus.splits import Split
-from selfstudy.planning import RunPlan, plan_run
+from selfstudy.planning import RunPlan, Work, plan_run
 from selfstudy.publish.snapshot import Gap, TooManyRejectsError, latest_manifest, publish, reject_share
 from selfstudy.reasons import TargetReject
 from selfstudy.redact import redacted
@@ -149,10 +149,12 @@ def run(config: Config, observer: Observer | None = None) -> RunSummary:
                 if stopped_by:
                     break
         committed = CommittedUnits.find(output)
+        if not plan.missing(committed):
+            stopped_by = ""  # the limit was reached with the last unit
     gaps = _gaps(plan, committed, progress, stopped_by)
     before = latest_manifest(output)
     manifest = before
-    if not progress.reject_share > config.limits.max_reject_share:
+    if progress.reject_share <= config.limits.max_reject_share:
         try:
             manifest = _publish(plan, output, committed, gaps, observer)
         except TooManyRejectsError as error:
@@ -173,7 +175,7 @@ def run(config: Config, observer: Observer | None = None) -> RunSummary:
     return summary
 
 
-def _results(work: list[pipeline.Work], job: pipeline.Job) -> Generator[UnitResult]:
+def _results(work: list[Work], job: pipeline.Job) -> Generator[UnitResult]:
     for result in pipeline.stream(work, job):
         if result.outcome is Outcome.UNUSABLE:
             raise EngineFailedError(result.message)

@@ -25,6 +25,7 @@ from selfstudy.config import Config, ConfigError, ResourcesConfig
 from selfstudy.corpus.splits import Source, Split
 from selfstudy.filter.lift import lift
 from selfstudy.filter.load import load_judge
+from selfstudy.planning import Work
 from selfstudy.prepare import SplitChangedError, prepare_split
 from selfstudy.recipe import Recipe
 from selfstudy.records import Unit
@@ -44,14 +45,6 @@ class Job:
     config: Config
     recipe: Recipe
     run_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """A split that is not done, with the ids of its units that are."""
-
-    split: Split
-    committed: tuple[str, ...] = ()
 
 
 def start_ray() -> None:

@@ -13,7 +13,6 @@ from selfstudy.config import Config, ConfigError
 from selfstudy.corpus.read import RawDocument, read_split
 from selfstudy.corpus.splits import Split, plan_splits
 from selfstudy.filter.load import load_judge
-from selfstudy.pipeline import Work
 from selfstudy.prepare import prepare_document
 from selfstudy.prompts import load_prompts
 from selfstudy.recipe import Recipe, recipe_of
@@ -29,6 +28,14 @@ _BOOTSTRAP_ROUNDS = 400
 _INSTRUCTION_TOKENS = 220
 _QUESTION_TOKENS = 30
 _ANSWER_TOKENS = 120
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A split that is not done, with the ids of its units that are."""
+
+    split: Split
+    committed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -185,29 +185,46 @@ def _check_tiling(text: str, start: int, sentences: Sequence[Sentence], where: s
 def _check_pairs(folder: Folder, manifest: dict[str, Any], tables: PublishedTables, verdict: Verdict) -> None:
     _expect_unique(tables.pairs, ["pair_id"], "pair_id", verdict)
     chunks = tables.chunks.select(
-        "chunk_id", "chunk_key", "doc_id", "duplicate_of", pl.col("start").alias("chunk_start"), "text"
+        "chunk_id",
+        pl.col("chunk_key").alias("key_of_chunk"),
+        pl.col("doc_id").alias("document_of_chunk"),
+        "duplicate_of",
+        pl.col("start").alias("chunk_start"),
+        "text",
     )
-    orphans = tables.pairs.join(chunks, on="chunk_id", how="anti").select("pair_id").collect(engine="streaming")
-    for pair_id in orphans["pair_id"]:
-        verdict.violated("pair has its chunk", f"pair {pair_id}")
-    joined = tables.pairs.join(chunks, on="chunk_id", suffix="_of_chunk").select(
-        "pair_id", "chunk_key", "rank", "target_text", "target_start", "target_end", "chunk_start", "text",
-        "chunk_key_of_chunk", "doc_id", "doc_id_of_chunk", "duplicate_of",
-    )  # fmt: skip
-    for row in joined.collect(engine="streaming").iter_rows(named=True):
+    first = pl.col("target_start") - pl.col("chunk_start")
+    target = pl.col("text").str.slice(first, pl.col("target_end") - pl.col("target_start"))
+    laws = {
+        "pair has its chunk": pl.col("text").is_not_null(),
+        "chunk_key": pl.col("chunk_key") == pl.col("key_of_chunk"),
+        "doc_id": pl.col("doc_id") == pl.col("document_of_chunk"),
+        "published once": pl.col("duplicate_of").is_null(),
+        "target offsets": (first >= 0) & (target == pl.col("target_text")),
+    }
+    held = (
+        tables.pairs.join(chunks, on="chunk_id", how="left")
+        .select("pair_id", *(law.fill_null(value=False).alias(name) for name, law in laws.items()))
+        .filter(~pl.all_horizontal(*laws))
+        .collect(engine="streaming")
+    )
+    for row in held.iter_rows(named=True):
+        for name in laws:
+            if not row[name]:
+                verdict.violated(name, f"pair {row['pair_id']}")
+    for name in laws:
+        verdict.checked[name] += manifest["counts"]["pairs"]
+    _check_questions(folder, manifest, verdict)
+
+
+def _check_questions(folder: Folder, manifest: dict[str, Any], verdict: Verdict) -> None:
+    seen: set[tuple[str, str]] = set()
+    for row in _rows(folder, manifest, "pairs", ["pair_id", "chunk_key", "rank", "doc_id", "question"]):
         where = f"pair {row['pair_id']}"
         verdict.expect("pair_id", row["pair_id"], pair_id_of(row["chunk_key"], row["rank"]), where)
-        verdict.expect("chunk_key", row["chunk_key"], row["chunk_key_of_chunk"], where)
-        verdict.expect("doc_id", row["doc_id"], row["doc_id_of_chunk"], where)
-        verdict.expect("published once", row["duplicate_of"], None, where)
-        target = row["text"][row["target_start"] - row["chunk_start"] : row["target_end"] - row["chunk_start"]]
-        verdict.expect("target offsets", target, row["target_text"], where)
-    seen: set[tuple[str, str]] = set()
-    for row in _rows(folder, manifest, "pairs", ["pair_id", "doc_id", "question"]):
         verdict.checked["question asked once"] += 1
         asked = (row["doc_id"], content_hash("question", normal_question(row["question"])))
         if asked in seen and manifest["config"]["checks"]["enabled"]:
-            verdict.violated("question asked once", f"pair {row['pair_id']}: {row['question']!r}")
+            verdict.violated("question asked once", f"{where}: {row['question']!r}")
         seen.add(asked)
 
 

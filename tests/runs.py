@@ -129,12 +129,12 @@ class RunProcess:
         return [each for each in self.descendants() if _name_of(each).startswith("ray::")]
 
     def kill(self) -> None:
-        """SIGKILL the driver; what Ray started dies with it, and we wait for that."""
+        """SIGKILL the driver, and after it what of Ray has not noticed yet: the machine is gone."""
         orphans = self.descendants() if self.process.poll() is None else []
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGKILL)
         self.process.wait(DEADLINE_S)
-        _, alive = psutil.wait_procs(orphans, timeout=60)
+        _, alive = psutil.wait_procs(orphans, timeout=3)
         for each in alive:
             each.kill()
 

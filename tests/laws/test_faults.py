@@ -28,7 +28,7 @@ SLOW = {"kind": "scripted", "latency_s": 0.15, "max_concurrency": 8}
 
 
 def test_a_driver_killed_five_times_gives_the_tables_of_a_calm_run(tmp_path: Path) -> None:
-    corpus = write_corpus(tmp_path / "corpus", num_documents=60)
+    corpus = write_corpus(tmp_path / "corpus", num_documents=40)
     calm = RunProcess(config_of(corpus, tmp_path / "calm", engine=SLOW | {"latency_s": 0}), tmp_path)
     assert calm.wait() == 0, calm.stderr
     rng = random.Random(5)

@@ -1,0 +1,78 @@
+"""The sample corpus shows what its manifest says: planted instructions go, the text around them stays."""
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from selfstudy.cleaned import blank
+from selfstudy.config import load_config
+from selfstudy.filter.lift import lift
+from selfstudy.filter.load import load_judge
+from selfstudy.planning import first_documents, plan_run
+from selfstudy.prepare import prepare_document
+from selfstudy.records import Reject
+
+SAMPLE = Path(__file__).parent.parent / "jobs" / "sample"
+MANIFEST = yaml.safe_load((SAMPLE / "MANIFEST.yaml").read_text())
+DOCUMENTS: list[dict[str, Any]] = MANIFEST["documents"]
+
+
+def key_of(entry: dict[str, Any]) -> str:
+    return str(entry.get("id") or entry["file"])
+
+
+def with_entries(field: str) -> list[Any]:
+    return [
+        pytest.param(key_of(entry), item, id=f"{key_of(entry)}-{number}")
+        for entry in DOCUMENTS
+        for number, item in enumerate(entry.get(field, ()))
+    ]
+
+
+@cache
+def cleaned() -> dict[str, tuple[str, str]]:
+    """{document: (text that models see, text of all that was removed)}"""
+    config = load_config(SAMPLE.parent / "sample.yaml", [f"corpus.paths=[{SAMPLE}/corpus/*]"])
+    judge = load_judge(config.filter)
+    found: dict[str, tuple[str, str]] = {}
+    for raw in first_documents(plan_run(config), 1000):
+        prepared = prepare_document(raw, config)
+        assert not isinstance(prepared, Reject), prepared
+        chunks, removed = lift(prepared, judge, config.filter)
+        text = "\n\n".join(blank(chunk) for chunk in chunks)
+        found[raw.doc_id] = (normal(text), normal("\n".join(span.text for span in removed)))
+    return found
+
+
+def normal(text: str) -> str:
+    return " ".join(text.split())
+
+
+def test_the_manifest_lists_every_document() -> None:
+    assert set(cleaned()) == {key_of(entry).rpartition("/")[2] for entry in DOCUMENTS}
+    for entry in DOCUMENTS:
+        assert (SAMPLE / "corpus" / Path(entry["file"]).name).exists() and entry["shows"]
+
+
+@pytest.mark.parametrize(("document", "planted"), with_entries("planted"))
+def test_planted_instructions_never_reach_a_model(document: str, planted: dict[str, Any]) -> None:
+    kept, removed = cleaned()[document.rpartition("/")[2]]
+    text = normal(planted["text"])
+    assert text[:60] not in kept
+    assert text[:40] in removed, "it was dropped without a record"
+
+
+@pytest.mark.parametrize(("document", "sentence"), with_entries("must_survive"))
+def test_what_is_said_to_people_stays(document: str, sentence: str) -> None:
+    assert normal(sentence) in cleaned()[document.rpartition("/")[2]][0]
+
+
+def test_rows_are_readable_by_anybody() -> None:
+    rows = [json.loads(line) for line in (SAMPLE / "corpus" / "articles.jsonl").read_text().splitlines()]
+    rows += pq.read_table(SAMPLE / "corpus" / "handbook.parquet").to_pylist()
+    assert all({"id", "title", "text", "genre"} <= set(row) for row in rows)
