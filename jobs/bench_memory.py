@@ -39,6 +39,7 @@ def bench_memory(*, sizes_mb: Iterable[float] = (20, 400)) -> dict[str, Any]:
             folder = Path(temporary)
             _write_corpus(folder / "corpus", size_mb)
             peaks = _watch(folder)
+        sys.stderr.write(f"{size_mb:g} MB: {peaks}\n")
         for name, value in peaks.items():
             figures[name][f"{size_mb:g}"] = value
     return figures

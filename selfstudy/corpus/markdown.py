@@ -1,6 +1,7 @@
 """Markdown -> the text that a reader of the rendered page sees, in the light marks of `normalise`."""
 
 import re
+from functools import cache
 
 import yaml
 from markdown_it import MarkdownIt
@@ -22,7 +23,7 @@ def markdown_to_text(markdown: str) -> Page:
         markdown = markdown[front_matter.end() :]
         page.markup.append(front_matter.group(1))
         page.title = _title_of(front_matter.group(1))
-    tokens = MarkdownIt("commonmark", {"maxNesting": _MAX_NESTING}).enable("table").parse(markdown)
+    tokens = _parser().parse(markdown)
     if any(token.level >= _MAX_NESTING - 1 for token in tokens):
         page.text = markdown  # nobody writes that; as it stands, nothing of it is lost
         return page
@@ -31,6 +32,12 @@ def markdown_to_text(markdown: str) -> Page:
         lines.take(token)
     page.text = "".join(lines.pieces)
     return page
+
+
+@cache
+def _parser() -> MarkdownIt:
+    """Made once: that takes longer than a short document."""
+    return MarkdownIt("commonmark", {"maxNesting": _MAX_NESTING}).enable("table")
 
 
 def _title_of(front_matter: str) -> str:

@@ -139,6 +139,10 @@ def test_deeply_nested_markdown_keeps_its_text(depth: int, mark: str) -> None:
     assert all(f"item {level}" in text for level in range(depth))
 
 
+def test_markdown_nested_five_thousand_deep_keeps_its_text() -> None:
+    assert "at the bottom" in text_of("> " * 5000 + "at the bottom", "markdown")
+
+
 @pytest.mark.parametrize("tag", ["div", "b", "blockquote", "ul", "table", "span hidden"])
 def test_a_page_nested_five_thousand_deep_keeps_its_text(tag: str) -> None:
     page = normalise(f"<{tag}>" * 5000 + "at the bottom", "html")
