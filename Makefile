@@ -17,7 +17,7 @@ run: setup
 	$(BIN)/selfstudy run jobs/sample.yaml
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not vllm"
 
 # Real vLLM without a GPU, into the same .venv: what the tests of the engine use.
 $(VENV)/.installed-vllm: $(VENV)/.installed
@@ -32,7 +32,7 @@ setup-vllm: $(VENV)/.installed-vllm
 
 # Skips, with the reason, where vLLM is not installed.
 test-vllm: setup
-	$(BIN)/python -m pytest tests/engines
+	$(BIN)/python -m pytest -m vllm
 
 check: setup
 	$(BIN)/ruff check .

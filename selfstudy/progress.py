@@ -11,6 +11,8 @@ from rich.table import Table
 from selfstudy.job import Progress
 
 _LINE_EVERY_S = 10
+# Of less, the time that starting took is a larger part than that of the work.
+_MIN_SHARE_FOR_ETA = 0.05
 
 
 def figures(progress: Progress) -> dict[str, str]:
@@ -28,8 +30,8 @@ def figures(progress: Progress) -> dict[str, str]:
 
 
 def _eta(progress: Progress) -> str:
-    """Time left by the share of the corpus that is done; unknown before the first split is."""
-    if not progress.done_bytes:
+    """Time left, by the share of the corpus that is done."""
+    if progress.done_bytes < _MIN_SHARE_FOR_ETA * progress.total_bytes:
         return "?"
     seconds = progress.seconds * (progress.total_bytes / progress.done_bytes - 1)
     return (

@@ -21,7 +21,7 @@ def render_card(manifest: dict[str, Any]) -> str:
     return environment.get_template("card.md.jinja").render(
         **manifest,
         engine=config["engine"]["kind"],
-        unfiltered=config["filter"]["kind"] == "none",
+        unfiltered=config["filter"]["kind"] in ("none", ["none"]),
         has_validation=rows["validation"] > 0,
         size_category=next((name for limit, name in _SIZES if num_pairs < limit), "n>1M"),
         decile_shares=[
