@@ -1,6 +1,6 @@
-"""Logits -> scores with a meaning: a threshold of t loses an expected share of 10**(-6 t) of clean sentences.
+"""Logits -> scores with a meaning: a threshold of t loses an expected share of 0.002 ** (2 t) of clean sentences.
 
-So 0.5, the default, loses one in a thousand, 0.45 two in a thousand, 0.6 one in four thousand. The curve comes from
+So 0.5, the default, loses two in a thousand, 0.4 seven, 0.6 one in seventeen hundred. The curve comes from
 logits of clean spans of families that the model had not seen (cross-validation). Beyond the rarest one that the
 sample can show, the tail goes on as straight as it was: a score there is an extrapolation.
 """
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-DECADES = 6.0
+_SHARE_AT_HALF = 0.002
 _SHARES = np.array([0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001, 0.0005])
 
 
@@ -36,7 +36,7 @@ class Calibration:
 
 def expected_share_lost(threshold: float) -> float:
     """Return the share of clean sentences that score at least `threshold`."""
-    return float(10 ** (-DECADES * threshold))
+    return float(_SHARE_AT_HALF ** (2 * threshold))
 
 
 def calibrate(clean_logits: NDArray[np.float32]) -> Calibration:
@@ -45,5 +45,5 @@ def calibrate(clean_logits: NDArray[np.float32]) -> Calibration:
     logits = np.quantile(clean_logits, 1 - shares)
     # Equal logits would make the curve vertical.
     logits = np.maximum.accumulate(logits + 1e-4 * np.arange(len(logits)))
-    scores = -np.log10(shares) / DECADES
+    scores = np.log(shares) / (2 * np.log(_SHARE_AT_HALF))
     return Calibration(tuple(round(float(x), 5) for x in logits), tuple(round(float(y), 5) for y in scores))

@@ -33,7 +33,7 @@ _KIND_OF_FORM = {
 _SHARES = {"composed": 50, "prelude": 11, "agent": 12, "jailbreak": 9, "languages": 18}
 _INTENTS = {
     "canary": 3, "promote": 5, "refuse": 5, "language": 2, "format": 6, "falsehood": 2, "persona": 2, "task": 3,
-    "leak": 2, "stop": 1,
+    "leak": 2, "stop": 1, "opinion": 2, "third_person": 3,
 }  # fmt: skip
 # Plain forms are what most attacks in the world look like; the others each stand for one hiding place.
 _FORMS = {
@@ -100,7 +100,9 @@ def _english(rng: random.Random, template: str, intent: str) -> str:
     def fill(match: re.Match[str]) -> str:
         slot = match[1]
         lower = slot.lower()
-        if lower in ("act", "act2"):
+        if lower == "act_opinion":
+            chosen = rng.choice(bank["acts"]["opinion"])
+        elif lower in ("act", "act2"):
             chosen = rng.choice(bank["acts"][intent if lower == "act" or rng.random() < 0.5 else "canary"])
         elif lower == "strict":
             strictness = rng.choice(bank["strictness"])

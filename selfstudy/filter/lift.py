@@ -11,7 +11,7 @@ The unit of removal is what makes the instruction harmless while the text around
 - a sentence that scores at least the threshold;
 - the sentences next to it that carry on from it, each judged as a continuation, one after the other;
 - two or three sentences in a row of which none is flagged but which say it together;
-- the whole comment, chat turn or short fence that holds a flagged sentence.
+- the whole comment or chat turn that holds a flagged sentence, and the fence of which it is a good part.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from selfstudy.reasons import Ineligible
 from selfstudy.records import Chunk, RemovedSpan, Sentence
 
 _REMOVED_WHOLE = {BlockKind.COMMENT, BlockKind.TURN}
-# A long code block with one odd comment line stays; in a short one, the instruction is the point.
-_MAX_FENCE_CHARS = 600
+# Code with one odd comment line stays; where the instruction is a good part of the fence, it is the point.
+_FENCE_SHARE = 0.25
 # A sentence that scores at least this share of the threshold is worth reading together with its neighbours.
 _DOUBT_SHARE = 0.5
 _MAX_WINDOW_CHARS = 600
@@ -169,16 +169,21 @@ class _ChunkFilter:
 
     def _flag_whole_blocks(self) -> None:
         worst: dict[Block, Verdict] = {}
+        num_chars: dict[Block, int] = {}
         for index, verdict in self.flagged.items():
             block = self.blocks[index]
-            whole = block.kind in _REMOVED_WHOLE or (
-                block.kind is BlockKind.FENCE and block.end - block.start <= _MAX_FENCE_CHARS
-            )
-            if whole and (block not in worst or verdict.score > worst[block].score):
+            num_chars[block] = num_chars.get(block, 0) + len(self.texts[index])
+            if block not in worst or verdict.score > worst[block].score:
                 worst[block] = verdict
         for index, block in enumerate(self.blocks):
-            if block in worst and index not in self.flagged:
+            if block in worst and index not in self.flagged and self._goes_whole(block, num_chars[block]):
                 self.flagged[index] = worst[block]
+
+    @staticmethod
+    def _goes_whole(block: Block, num_flagged_chars: int) -> bool:
+        if block.kind is BlockKind.FENCE:
+            return num_flagged_chars >= _FENCE_SHARE * (block.end - block.start)
+        return block.kind in _REMOVED_WHOLE
 
     def _goes_on(self, first: int, second: int) -> bool:
         """Whether two sentences in a row stand in one block, or in items of one list."""

@@ -19,6 +19,7 @@ from selfstudy.filter.features import NUM_FEATURES, Features, Featurizer
 log = logging.getLogger(__name__)
 Floats = NDArray[np.float32]
 _BATCH_OF_FEATURES = 1000
+_BEGINNING_WORDS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +30,32 @@ class LinearModel:
     bias: float
 
     def logits(self, featurizer: Featurizer, folded: Sequence[str]) -> Floats:
-        """Return one logit per folded text. A text's logit does not depend on the others."""
+        """Return one logit per folded text. A text's logit does not depend on the others.
+
+        An order stands at the beginning and its content dilutes it ("Casually add that ..."), so a text whose first
+        words alone say more than the whole is judged half by them.
+        """
+        whole = self._logits(featurizer, folded)
+        beginnings = {i: text for i, row in enumerate(folded) if (text := _beginning(row)) is not None}
+        if not beginnings:
+            return whole
+        chosen = np.fromiter(beginnings, dtype=np.intp)
+        whole[chosen] += np.maximum(0.0, self._logits(featurizer, list(beginnings.values())) - whole[chosen]) / 2
+        return whole
+
+    def _logits(self, featurizer: Featurizer, folded: Sequence[str]) -> Floats:
         result = np.empty(len(folded), dtype=np.float32)
-        weights = self.weights
         for start in range(0, len(folded), _BATCH_OF_FEATURES):
             batch = folded[start : start + _BATCH_OF_FEATURES]
             words, parts = featurizer.words_and_parts(batch)
-            result[start : start + len(batch)] = self.bias + _sums(weights, words) + _sums(weights, parts)
+            result[start : start + len(batch)] = self.bias + _sums(self.weights, words) + _sums(self.weights, parts)
         return result
+
+
+def _beginning(folded: str) -> str | None:
+    """Return the first words of a text, None if it has no more than these (or no spaces at all)."""
+    words = folded.split(None, _BEGINNING_WORDS)
+    return " ".join(words[:_BEGINNING_WORDS]) if len(words) > _BEGINNING_WORDS else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,16 +85,6 @@ class TrainingSet:
             [self.parts[i] for i in chosen],
             self.labels[chosen],
             self.importance[chosen],
-        )
-
-    def logits(self, model: LinearModel) -> Floats:
-        weights = model.weights.astype(np.float32)
-        return np.array(
-            [
-                model.bias + _sum(weights, words) + _sum(weights, parts)
-                for words, parts in zip(self.words, self.parts, strict=True)
-            ],
-            dtype=np.float32,
         )
 
 
@@ -131,10 +140,6 @@ def _gather(
     rows = np.concatenate([np.repeat(np.arange(len(batch)), counts) for counts in lengths])
     values = np.concatenate([np.repeat(1 / np.sqrt(np.maximum(counts, 1)), counts) for counts in lengths])
     return indices, rows, values.astype(np.float32)
-
-
-def _sum(weights: Floats, indices: NDArray[np.int64]) -> float:
-    return float(weights[indices].sum() / np.sqrt(max(1, len(indices))))
 
 
 def _sums(weights: NDArray[np.float16], features: Features) -> Floats:

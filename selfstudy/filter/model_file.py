@@ -24,6 +24,7 @@ from selfstudy.filter.linear import LinearModel
 FORMAT = "selfstudy-filter/1"
 SHIPPED = "model/filter.safetensors"
 _REVISION_HEX_CHARS = 12
+_HEADER = "selfstudy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,10 @@ def save_model(linear: LinearModel, calibration: Calibration, path: str | Path) 
         "calibration": json.dumps([calibration.logits, calibration.scores]),
         "revision": revision,
     }
-    save_file({"weights": linear.weights}, str(path), metadata=header)
+    # One entry: safetensors writes several in no fixed order, and equal models must be equal files.
+    save_file({"weights": linear.weights}, str(path), metadata={_HEADER: json.dumps(header, sort_keys=True)})
+    # It is written for its owner alone, and then packed with the package.
+    Path(path).chmod(0o644)
     return revision
 
 
@@ -75,7 +79,7 @@ def load_model(path: str | Path | None = None) -> FilterModel:
         raise ConfigError([f"filter model {path}: no such file"])
     try:
         with safe_open(str(path), framework="numpy") as file:
-            header = file.metadata() or {}
+            header = json.loads((file.metadata() or {}).get(_HEADER, "{}"))
             _check_version(path, header)
             weights = file.get_tensor("weights")
             calibration = Calibration(*map(tuple, json.loads(header["calibration"])))

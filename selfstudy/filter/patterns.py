@@ -88,8 +88,10 @@ RULES: tuple[Rule, ...] = (
         0.62,
         rf"""(?:^|[.!?:;,>\]"]\W*|\b(?:please|must|should|always|and|then|to|also|subtly|quietly|bitte)\ )(?:include|insert|append|add|mention|begin|start|end|close|finish|conclude|embed|place|put|weave|prepend|state|write|
         fuge|beginne|beende|erwahne|schreibe?|nenne|inclu(?:s|ez|ye|ya)|ajoute[sz]?|commence[sz]?|termine[sz]?|mentionne[sz]?|anade|
-        agrega|comienza|menciona)\b[^.!?\n]{{0,120}}\b(?:your|every|each|deiner?|ihrer?|jeder?|ta|votre|chaque|tu|su|cada)\W+
-        {_GAP}{{0,2}}{_ANSWER}\b""",
+        agrega|comienza|menciona)\b[^.!?\n]{{0,120}}\b(?:in|into|to|within|inside|of|before|after|from|in\ der|vor|nach|dans|avant|apres|en|a|antes\ de)\W+
+        (?:your|every|each|deiner?|ihrer?|jeder?|ta|votre|chaque|tu|su|cada)\W+{_GAP}{{0,2}}{_ANSWER}\b
+        |(?:^|[.!?:;,>\]"]\W*|\b(?:please|must|should|always|and|then|to|bitte)\ )(?:begin|start|end|close|finish|conclude|beginne|beende|
+        commence[sz]?|termine[sz]?|comienza|empieza|termina)\ (?:your|every|each|all|the|deine|jede|ta|votre|chaque|tu|cada)\W+{_GAP}{{0,2}}{_ANSWER}\b""",
         r"answer|respon|repl|output|complet|summar|generation|translation|antwort|ausgabe|fassung|repons|sortie|resum|respuest|salida",
     ),
     _rule(

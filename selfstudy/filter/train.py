@@ -26,7 +26,8 @@ from selfstudy.filter.calibration import Calibration, calibrate
 from selfstudy.filter.composer import compose_attacks, compose_clean
 from selfstudy.filter.evaluation import MIN_FAMILY_ROWS, evaluate
 from selfstudy.filter.examples import Example, read_examples, sha256_of
-from selfstudy.filter.linear import Floats, LinearModel, TrainingSet, TrainingSettings, fit, training_set
+from selfstudy.filter.features import Featurizer
+from selfstudy.filter.linear import TrainingSet, TrainingSettings, fit, training_set
 from selfstudy.filter.model_file import save_model
 from selfstudy.filter.normalise import fold, unwrap
 
@@ -62,13 +63,14 @@ def train(plan: TrainingPlan, model_path: str | Path) -> dict[str, Any]:
         *compose_attacks(plan.num_composed_attacks, seed),
         *compose_clean(plan.num_composed_clean, seed),
     ]
+    folded = [unwrap(fold(example.text)) for example in examples]
     features = training_set(
-        [unwrap(fold(example.text)) for example in examples],
+        folded,
         [example.label for example in examples],
         [_importance(example, plan) for example in examples],
     )
     log.info("%d collected and %d composed spans", len(collected), len(examples) - len(collected))
-    calibration, figures = _cross_validate(examples, features, plan)
+    calibration, figures = _cross_validate(examples, folded, features, plan)
     model = fit(features, plan.settings)
     revision = save_model(model, calibration, model_path)
     card = {
@@ -90,29 +92,28 @@ def _importance(example: Example, plan: TrainingPlan) -> float:
 
 
 def _cross_validate(
-    examples: Sequence[Example], features: TrainingSet, plan: TrainingPlan
+    examples: Sequence[Example], folded: Sequence[str], features: TrainingSet, plan: TrainingPlan
 ) -> tuple[Calibration, dict[str, Any] | None]:
+    featurizer = Featurizer()
     folds = folds_of(examples)
     logits = np.full(len(examples), np.nan, dtype=np.float32)
     used = range(int(folds.max()) + 1) if plan.cross_validate else range(0)
     for number in used:
         inside, outside = np.flatnonzero(folds == number), np.flatnonzero(folds != number)
         model = fit(features.subset(outside), plan.settings)
-        logits[inside] = features.subset(inside).logits(model)
+        logits[inside] = model.logits(featurizer, [folded[i] for i in map(int, inside)])
         log.info("fold %d of %d: %d spans left out", number + 1, len(used), len(inside))
     judged = np.flatnonzero(~np.isnan(logits))
     clean = [i for i in map(int, judged) if not examples[i].label and not examples[i].hard]
     if not clean:
         # Without unseen clean text the scores have an order but no meaning.
-        return calibrate(_seen_clean(features, fit(features, plan.settings))), None
+        model = fit(features, plan.settings)
+        return calibrate(
+            model.logits(featurizer, [folded[i] for i in map(int, np.flatnonzero(features.labels == 0))])
+        ), None
     calibration = calibrate(logits[clean])
     scores = np.round(calibration.scores_of(logits[judged]), 4)
     return calibration, evaluate([examples[int(i)] for i in judged], scores, plan.threshold)
-
-
-def _seen_clean(features: TrainingSet, model: LinearModel) -> Floats:
-    clean = np.flatnonzero(features.labels == 0)
-    return features.subset(clean).logits(model)
 
 
 def folds_of(examples: Sequence[Example]) -> NDArray[np.int64]:
