@@ -98,13 +98,13 @@ class HuggingFaceConfig(Section):
 class FilterConfig(Section):
     """How instruction-like spans are found and lifted out."""
 
-    kind: str | list[str] = "rules"
-    """Judge, or a list of judges of which the strictest counts: `embedded` (trained, shipped), `rules`,
+    kind: str | list[str] = ["embedded", "rules"]
+    """Judge, or a list of judges of which the strictest counts: `embedded` (trained, shipped), `rules` (patterns),
     `hf:NAME@REVISION` (any classification model of transformers). `none` runs unfiltered, and the dataset card
     says so."""
     threshold: Share = 0.5
-    """Sentences that score at least this are lifted. For `embedded`, t loses an expected share of 10**(-6 t) of
-    clean sentences: 0.5 one in a thousand, 0.4 four in a thousand."""
+    """Sentences that score at least this are lifted. For `embedded`, t loses an expected share of 0.002 ** (2 t)
+    of clean sentences: 0.5 two in a thousand, 0.6 six in ten thousand."""
     model: str | None = None
     """Path of an embedded model made by `filter train`, instead of the shipped one."""
     allow: list[str] = []

@@ -44,11 +44,12 @@ class HuggingFaceJudge:
         return [verdict(score, self.name) for score in worst]
 
     def _windows(self, text: str) -> list[list[int]]:
-        ids = self.tokenizer.encode(text, add_special_tokens=False, truncation=False, verbose=False)
-        size = self.config.window_tokens - self.tokenizer.num_special_tokens_to_add()
-        step = max(1, size // 2)
-        starts = range(0, max(1, len(ids) - step), step) if len(ids) > size else [0]
-        return [self.tokenizer.build_inputs_with_special_tokens(ids[start : start + size]) for start in starts]
+        size = self.config.window_tokens
+        encoded = self.tokenizer(
+            [text], truncation=True, max_length=size, stride=size // 2 - 2, return_overflowing_tokens=True
+        )
+        windows: list[list[int]] = encoded["input_ids"]
+        return windows
 
     def _scores(self, windows: list[list[int]]) -> list[float]:
         import torch
