@@ -221,7 +221,7 @@ def _publish(
         recipe=plan.recipe,
         gaps=gaps,
         versions=versions(),
-        shuffle=pipeline.shuffle,
+        executor=pipeline.OnRay(),
         on_start=observer.publishing,
     )
 

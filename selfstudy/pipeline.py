@@ -11,7 +11,7 @@ import os
 import signal
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -27,6 +27,7 @@ from selfstudy.filter.lift import lift
 from selfstudy.filter.load import load_judge
 from selfstudy.planning import Work
 from selfstudy.prepare import SplitChangedError, prepare_split
+from selfstudy.publish.executor import Read, Write
 from selfstudy.recipe import Recipe
 from selfstudy.records import Unit
 from selfstudy.targets import sample_targets
@@ -231,30 +232,30 @@ def _work_of(data: str) -> Work:
     return Work(Split(sources=sources, **split), tuple(fields["committed"]))
 
 
-def shuffle(
-    read: Callable[[Any], list[Any]], items: Sequence[Any], write: Callable[[int, list[Any]], Any], num_buckets: int
-) -> list[Any]:
-    """Run read(item) -> one part per bucket, then write(bucket, parts) as Ray tasks; return what the writes gave.
+class OnRay:
+    """The `Executor` protocol as Ray tasks. Parts and results wait in the object store, which spills to disk: no
+    process ever holds more than a bucket."""
 
-    Parts wait in the object store, which spills to disk: no process ever holds more than a bucket.
-    """
-    start_ray()
-    read_task = ray.remote(_read_part).options(num_returns=num_buckets)
-    write_task = ray.remote(_write_bucket)
-    parts = [read_task.remote(read, item) for item in items]
-    columns = [[part] for part in parts] if num_buckets == 1 else parts
-    writes = [write_task.remote(write, bucket, *(part[bucket] for part in columns)) for bucket in range(num_buckets)]
-    try:
-        return list(ray.get(writes))
-    except RayTaskError as error:
-        # Storage failed in a task: the user wants that line, not where Ray was at the time.
-        raise error.cause if isinstance(error.cause, OSError) else error from None
+    def shuffle(self, read: Read, items: Sequence[Any], write: Write, num_buckets: int) -> list[Any]:
+        start_ray()
+        read_task = ray.remote(_read_part).options(num_returns=num_buckets)
+        write_task = ray.remote(_write_bucket)
+        parts = [read_task.remote(read, item) for item in items]
+        columns = [[part] for part in parts] if num_buckets == 1 else parts
+        return [write_task.remote(write, bucket, *(part[bucket] for part in columns)) for bucket in range(num_buckets)]
+
+    def fetch(self, handles: Sequence[Any]) -> list[Any]:
+        try:
+            return list(ray.get(list(handles)))
+        except RayTaskError as error:
+            # Storage failed in a task: the user wants that line, not where Ray was at the time.
+            raise error.cause if isinstance(error.cause, OSError) else error from None
 
 
-def _read_part(read: Callable[[Any], list[Any]], item: Any) -> Any:
+def _read_part(read: Read, item: Any) -> Any:
     parts = read(item)
     return parts[0] if len(parts) == 1 else parts
 
 
-def _write_bucket(write: Callable[[int, list[Any]], Any], bucket: int, *parts: Any) -> Any:
+def _write_bucket(write: Write, bucket: int, *parts: Any) -> Any:
     return write(bucket, list(parts))

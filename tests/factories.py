@@ -20,7 +20,8 @@ from selfstudy.generate import Generator
 from selfstudy.planning import plan_run
 from selfstudy.prepare import prepare_document, prepare_split
 from selfstudy.prompts import load_prompts
-from selfstudy.publish.snapshot import publish, shuffle_here
+from selfstudy.publish.executor import Here
+from selfstudy.publish.snapshot import publish
 from selfstudy.reasons import Ineligible, Stage
 from selfstudy.records import Chunk, Pair, Reject, RemovedSpan, Sentence, Unit
 from selfstudy.store.commits import commit_unit
@@ -223,5 +224,5 @@ def publish_corpus(config: Config) -> dict[str, Any]:
         recipe=plan_run(config).recipe,
         gaps=[],
         versions={"selfstudy": "0"},
-        shuffle=shuffle_here,
+        executor=Here(),
     )

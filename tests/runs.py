@@ -20,7 +20,8 @@ from selfstudy.filter.lift import lift
 from selfstudy.filter.load import load_judge
 from selfstudy.planning import plan_run
 from selfstudy.prepare import prepare_split
-from selfstudy.publish.snapshot import latest_manifest, publish, shuffle_here
+from selfstudy.publish.executor import Here
+from selfstudy.publish.snapshot import latest_manifest, publish
 from selfstudy.store.commits import CommittedUnits
 from selfstudy.store.filesystem import Folder
 from selfstudy.targets import sample_targets
@@ -177,5 +178,5 @@ def run_here(config: Config) -> dict[str, Any]:
             assert result.outcome is Outcome.COMMITTED, result
     unit_ids = plan.complete_units(CommittedUnits.find(output))
     return publish(
-        output, unit_ids, config=config, recipe=plan.recipe, gaps=(), versions=versions(), shuffle=shuffle_here
+        output, unit_ids, config=config, recipe=plan.recipe, gaps=(), versions=versions(), executor=Here()
     )

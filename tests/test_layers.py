@@ -32,6 +32,7 @@ LAYERS = [
     "turns",
     "worker",
     "planning",
+    "publish.executor",
     "pipeline",
     "coverage",
     "publish",

@@ -15,12 +15,13 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
-from selfstudy.ids import content_hash, keyed_fraction
-from selfstudy.publish.duplicates import Duplicates, prefix_of
+from selfstudy.ids import keyed_fraction
+from selfstudy.publish.duplicates import twins_among, without_copies
+from selfstudy.publish.rows import deal, gather, read_rows
 from selfstudy.reasons import Stage, TargetReject
 from selfstudy.store.commits import Commit, to_parquet
 from selfstudy.store.filesystem import Folder
-from selfstudy.tables import CHUNKS, PAIRS, REJECTS, REMOVED, TABLES, Table
+from selfstudy.tables import CHUNKS, PAIRS, REJECTS, REMOVED, Table
 
 _MB = 1_000_000
 
@@ -48,12 +49,16 @@ _ORDER = {
 
 @dataclass(frozen=True, slots=True)
 class ShardPlan:
-    """All that the tasks need. Buckets are numbered through the outputs in their order."""
+    """All that the tasks need. Buckets are numbered through the outputs in their order.
+
+    `copies` and `repeats` are what `duplicates` found; equal chunks are found in the bucket where they meet.
+    """
 
     source: Folder
     target: Folder
     outputs: tuple[Output, ...]
-    duplicates: Duplicates
+    copies: pl.DataFrame
+    repeats: tuple[str, ...]
     keep_fields: tuple[str, ...]
     seed: int
     validation_fraction: float
@@ -61,6 +66,14 @@ class ShardPlan:
     @property
     def num_buckets(self) -> int:
         return sum(output.num_shards for output in self.outputs)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What a group of units gives to a bucket. `keys` are the chunks (id and key) that its pairs may belong to."""
+
+    rows: pl.DataFrame | None
+    keys: pl.DataFrame | None = None
 
 
 def plan_outputs(commits: Sequence[Commit], *, shard_mb: float, validation_fraction: float) -> tuple[Output, ...]:
@@ -79,55 +92,70 @@ def plan_outputs(commits: Sequence[Commit], *, shard_mb: float, validation_fract
     )
 
 
-def deal(plan: ShardPlan, item: Sequence[Commit] | pl.DataFrame) -> list[pa.Table | None]:
-    """Return rows bucket by bucket, None where a bucket gets nothing: those of some units, or rejects as they are."""
+def deal_units(plan: ShardPlan, item: Sequence[Commit] | pl.DataFrame) -> list[Part]:
+    """Return rows bucket by bucket: those of some units, or the rejects of dropped copies as they are."""
     if isinstance(item, pl.DataFrame):
-        return [
-            part
-            for output in plan.outputs
-            for part in (_deal(item, output, plan) if output.table == REJECTS else [None] * output.num_shards)
-        ]
-    tables = {name: _read(plan, item, name) for name in _ORDER}
-    tables = {name: _without_dropped_documents(table, plan.duplicates) for name, table in tables.items()}
-    chunks, pairs = tables["chunks"], tables["pairs"]
-    twins = plan.duplicates.chunks
-    chunks = chunks.with_columns(
-        pl.col("chunk_id").replace_strict(twins, default=None, return_dtype=pl.String).alias("duplicate_of")
-    )
-    repeats_chunk = pl.col("chunk_id").is_in(list(twins))
-    repeats_question = pl.col("pair_id").is_in(list(plan.duplicates.questions)) & ~repeats_chunk
-    rejects = pl.concat(
-        [
-            tables["rejects"],
-            _rejects_of(pairs.filter(repeats_chunk), TargetReject.DUPLICATE_CHUNK),
-            _rejects_of(pairs.filter(repeats_question), TargetReject.DUPLICATE_QUESTION),
-        ]
-    )
-    pairs = pairs.filter(~repeats_chunk & ~repeats_question)
+        rows = {"rejects/rejects": item}
+        return [part for output in plan.outputs for part in _parts(rows.get(output.name), None, output)]
+    tables = {
+        name: without_copies(read_rows(plan.source, item, name, keep_fields=plan.keep_fields), plan.copies)
+        for name in _ORDER
+    }
+    pairs, keys = tables["pairs"], tables["chunks"].select("chunk_id", "chunk_key")
     in_validation = pairs["doc_id"].is_in(_validation_documents(pairs["doc_id"].unique().to_list(), plan))
     rows = {
         "data/train": pairs.filter(~in_validation),
         "data/validation": pairs.filter(in_validation),
-        "chunks/chunks": chunks,
+        "chunks/chunks": tables["chunks"],
         "removed/removed": tables["removed"],
-        "rejects/rejects": rejects,
+        "rejects/rejects": tables["rejects"],
     }
-    return [part for output in plan.outputs for part in _deal(rows[output.name], output, plan)]
+    return [part for output in plan.outputs for part in _parts(rows[output.name], keys, output)]
 
 
-def write_shard(plan: ShardPlan, bucket: int, parts: Sequence[pa.Table | None]) -> dict[str, Any] | None:
-    """Sort the rows of a bucket and write them; return the manifest's entry, None for no validation rows."""
+def write_shard(plan: ShardPlan, bucket: int, parts: Sequence[Part]) -> list[dict[str, Any]]:
+    """Write the rows of a bucket in their order and return the manifest's entries.
+
+    Pairs that are not published become a file of rejects beside.
+    """
     output, index = _output_of(plan, bucket)
-    schema = output.table.schema(plan.keep_fields)
-    present = [part for part in parts if part is not None]
-    if not present and output.name == "data/validation":
-        return None  # an empty split is none; every other table is there even if it has nothing to say
-    table = pa.concat_tables(present, promote_options="default") if present else schema.empty_table()
-    table = table.sort_by([(name, "ascending") for name in _ORDER[output.table.name]])
-    data = to_parquet(table)
-    name = output.shard_name(index)
+    rows = gather([part.rows for part in parts])
+    keys = gather([part.keys for part in parts])
+    rejects: pl.DataFrame | None = None
+    if rows is not None and output.table == CHUNKS:
+        rows = rows.drop("duplicate_of").join(twins_among(rows), on="chunk_id", how="left")
+    if rows is not None and keys is not None:
+        rows, rejects = _without_repeats(rows, keys, plan.repeats)
+    entries = []
+    # An empty validation split is none; every other table is there even if it has nothing to say.
+    if output.name != "data/validation" or (rows is not None and rows.height):
+        entries.append(_write(plan, output.table, output.shard_name(index), rows))
+    if rejects is not None and rejects.height:
+        name = output.shard_name(index).replace("data/", "rejects/repeated-")
+        entries.append(_write(plan, REJECTS, name, rejects))
+    return entries
+
+
+def _without_repeats(
+    pairs: pl.DataFrame, keys: pl.DataFrame, repeats: Sequence[str]
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Split the pairs of a bucket into those that are published and the rejects of the others."""
+    is_twin = pairs["chunk_id"].is_in(twins_among(keys)["chunk_id"].implode())
+    is_repeat = pairs["pair_id"].is_in(list(repeats)) & ~is_twin
+    rejects = [
+        _rejects_of(pairs.filter(is_twin), TargetReject.DUPLICATE_CHUNK),
+        _rejects_of(pairs.filter(is_repeat), TargetReject.DUPLICATE_QUESTION),
+    ]
+    return pairs.filter(~is_twin & ~is_repeat), pl.concat(rejects)
+
+
+def _write(plan: ShardPlan, table: Table, name: str, rows: pl.DataFrame | None) -> dict[str, Any]:
+    with_optional = rows is not None and "answer_token_ids" in rows.columns
+    schema = table.schema(plan.keep_fields, with_optional=with_optional)
+    arrow = schema.empty_table() if rows is None else rows.sort(_ORDER[table.name]).select(schema.names).to_arrow()
+    data = to_parquet(arrow.cast(schema))
     plan.target.write(name, data)
-    return file_entry(name, output.table.name, table.num_rows, data)
+    return file_entry(name, table.name, arrow.num_rows, data)
 
 
 def file_entry(name: str, table: str, num_rows: int, data: bytes) -> dict[str, Any]:
@@ -141,46 +169,21 @@ def file_entry(name: str, table: str, num_rows: int, data: bytes) -> dict[str, A
     }
 
 
-def document_rejects(duplicates: Duplicates) -> pl.DataFrame:
+def copy_rejects(copies: pl.DataFrame) -> pl.DataFrame:
     """Return the rejects of documents that are dropped as copies."""
     rows = [
         {
             "stage": Stage.PUBLISH,
             "reason": TargetReject.DUPLICATE_DOCUMENT,
-            "id": f"{uri}#{doc_id}",
+            "id": f"{copy['source_uri']}#{copy['doc_id']}",
             "detail": "another document of the corpus has the same id",
-            "unit_id": prefix,
-            "doc_id": doc_id,
-            "source_uri": uri,
+            "unit_id": copy["prefix"],
+            "doc_id": copy["doc_id"],
+            "source_uri": copy["source_uri"],
         }
-        for (doc_id, prefix), uri in sorted(duplicates.documents.items())
+        for copy in copies.iter_rows(named=True)
     ]
     return pl.DataFrame(pa.Table.from_pylist(rows, REJECTS.schema()))
-
-
-def _read(plan: ShardPlan, commits: Sequence[Commit], name: str) -> pl.DataFrame:
-    frames = []
-    for commit in commits:
-        if name in commit.files:
-            with plan.source.open(commit.files[name]["name"]) as file:
-                frames.append(pl.read_parquet(file))
-    if not frames:
-        return pl.DataFrame(TABLES[name].schema(plan.keep_fields).empty_table())
-    return pl.concat(frames, how="diagonal_relaxed")
-
-
-def _without_dropped_documents(table: pl.DataFrame, duplicates: Duplicates) -> pl.DataFrame:
-    """Leave out what the chunks of dropped copies gave. A document that was rejected is another one, and stays."""
-    if not duplicates.documents:
-        return table
-    dropped = pl.DataFrame(list(duplicates.documents), schema={"doc_id": pl.String, "prefix": pl.String}, orient="row")
-    of_chunks = table.filter(pl.col("chunk_id").is_not_null())
-    kept = (
-        of_chunks.with_columns(prefix_of(pl.col("unit_id")).alias("prefix"))
-        .join(dropped, on=["doc_id", "prefix"], how="anti")
-        .drop("prefix")
-    )
-    return pl.concat([table.filter(pl.col("chunk_id").is_null()), kept])
 
 
 def _rejects_of(pairs: pl.DataFrame, reason: TargetReject) -> pl.DataFrame:
@@ -203,17 +206,15 @@ def _validation_documents(doc_ids: Sequence[str], plan: ShardPlan) -> list[str]:
     return [doc_id for doc_id in doc_ids if keyed_fraction("validation", plan.seed, doc_id) < plan.validation_fraction]
 
 
-def _deal(rows: pl.DataFrame, output: Output, plan: ShardPlan) -> list[pa.Table | None]:
+def _parts(rows: pl.DataFrame | None, keys: pl.DataFrame | None, output: Output) -> list[Part]:
+    if rows is None:
+        return [Part(None)] * output.num_shards
     key = _ORDER[output.table.name][0]
-    with_optional = output.table.name == "pairs" and "answer_token_ids" in rows.columns
-    schema = output.table.schema(plan.keep_fields, with_optional=with_optional)
-    # Ids of rejected documents are uris; hashed, they spread like the ids that are hashes already.
-    places = [int(content_hash("shard", value)[:8], 16) if key == "id" else int(value[:8], 16) for value in rows[key]]
-    buckets = pl.Series("bucket", [place * output.num_shards >> 32 for place in places], pl.Int64)
-    parts: list[pa.Table | None] = [None] * output.num_shards
-    for (bucket,), part in rows.with_columns(buckets).group_by("bucket"):
-        parts[bucket] = part.select(schema.names).to_arrow().cast(schema)
-    return parts
+    # The ids of rejected documents are uris; all other keys are hashes already.
+    dealt = deal(rows, key, output.num_shards, is_hash=key != "id")
+    if output.table != PAIRS or keys is None:
+        return [Part(part) for part in dealt]
+    return [Part(part, near) for part, near in zip(dealt, deal(keys, key, output.num_shards), strict=True)]
 
 
 def _output_of(plan: ShardPlan, bucket: int) -> tuple[Output, int]:

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import orjson
 import polars as pl
@@ -26,14 +26,15 @@ from selfstudy.config import Config
 from selfstudy.coverage import PublishedTables, corpus_coverage, document_coverage
 from selfstudy.ids import content_hash
 from selfstudy.publish.card import render_card
-from selfstudy.publish.duplicates import find_duplicates
-from selfstudy.publish.shards import ShardPlan, deal, document_rejects, file_entry, plan_outputs, write_shard
+from selfstudy.publish.duplicates import find_copies, find_repeats
+from selfstudy.publish.executor import Executor
+from selfstudy.publish.shards import ShardPlan, copy_rejects, deal_units, file_entry, plan_outputs, write_shard
 from selfstudy.reasons import TargetReject
 from selfstudy.recipe import Recipe
 from selfstudy.redact import redacted
 from selfstudy.store.commits import Commit, read_commit, to_parquet
 from selfstudy.store.filesystem import Folder
-from selfstudy.tables import COVERAGE, TABLES
+from selfstudy.tables import COVERAGE
 
 LATEST = "latest.json"
 _GROUP_BYTES = 64_000_000
@@ -48,18 +49,6 @@ class TooManyRejectsError(RuntimeError):
     """So many targets were rejected that the data would not be worth having."""
 
 
-class Shuffle(Protocol):
-    """Runs read(item) -> a part per bucket, then write(bucket, parts); returns what the writes gave."""
-
-    def __call__(
-        self,
-        read: Callable[[Any], list[Any]],
-        items: Sequence[Any],
-        write: Callable[[int, list[Any]], Any],
-        num_buckets: int,
-    ) -> list[Any]: ...
-
-
 @dataclass(frozen=True, slots=True)
 class Gap:
     """A part of the corpus that is not in the snapshot, and why."""
@@ -67,14 +56,6 @@ class Gap:
     split_id: str
     uris: tuple[str, ...]
     reason: str
-
-
-def shuffle_here(
-    read: Callable[[Any], list[Any]], items: Sequence[Any], write: Callable[[int, list[Any]], Any], num_buckets: int
-) -> list[Any]:
-    """The `Shuffle` protocol in this process."""
-    parts = [read(item) for item in items]
-    return [write(bucket, [part[bucket] for part in parts]) for bucket in range(num_buckets)]
 
 
 def publish(
@@ -85,7 +66,7 @@ def publish(
     recipe: Recipe,
     gaps: Sequence[Gap],
     versions: dict[str, str],
-    shuffle: Shuffle,
+    executor: Executor,
     on_start: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
     """Publish the units of all complete splits and return the manifest; the current one if it says the same.
@@ -106,7 +87,7 @@ def publish(
     number = 1 + (int(latest["snapshot"].split("-", 1)[0]) if latest else 0)
     snapshot = f"{number:06d}-{fingerprint[:12]}"
     target = output.child(f"snapshots/{snapshot}")
-    files = _write_tables(output, target, commits, config, shuffle)
+    files = _write_tables(output, target, commits, config, executor)
     tables = published_tables(target, files)
     documents = document_coverage(tables)
     coverage = corpus_coverage(tables, documents)
@@ -196,30 +177,25 @@ def scan_parquet(folder: Folder, names: Sequence[str]) -> pl.LazyFrame:
 
 
 def _write_tables(
-    output: Folder, target: Folder, commits: Sequence[Commit], config: Config, shuffle: Shuffle
+    output: Folder, target: Folder, commits: Sequence[Commit], config: Config, executor: Executor
 ) -> list[dict[str, Any]]:
-    outputs = plan_outputs(
-        commits, shard_mb=config.publish.shard_mb, validation_fraction=config.publish.validation_fraction
-    )
-    duplicates = find_duplicates(_scan_units(output, commits, "chunks"), _scan_units(output, commits, "pairs"))
+    groups = list(_groups(commits))
+    copies = find_copies(output, groups, executor, len(groups))
     plan = ShardPlan(
         source=output,
         target=target,
-        outputs=outputs,
-        duplicates=duplicates,
+        outputs=plan_outputs(
+            commits, shard_mb=config.publish.shard_mb, validation_fraction=config.publish.validation_fraction
+        ),
+        copies=copies,
+        repeats=tuple(find_repeats(output, groups, copies, executor, len(groups))),
         keep_fields=tuple(config.corpus.keep_fields),
         seed=config.seed,
         validation_fraction=config.publish.validation_fraction,
     )
-    groups = list(_groups(commits))
-    items: list[Any] = [*groups, document_rejects(duplicates)] if duplicates.documents else groups
-    written = shuffle(partial(deal, plan), items, partial(write_shard, plan), plan.num_buckets)
-    return [entry for entry in written if entry is not None]
-
-
-def _scan_units(output: Folder, commits: Sequence[Commit], table: str) -> pl.LazyFrame:
-    names = [commit.files[table]["name"] for commit in commits if table in commit.files]
-    return scan_parquet(output, names) if names else pl.LazyFrame(TABLES[table].schema().empty_table())
+    items: list[Any] = [*groups, copy_rejects(copies)]
+    written = executor.shuffle(partial(deal_units, plan), items, partial(write_shard, plan), plan.num_buckets)
+    return [entry for entries in executor.fetch(written) for entry in entries]
 
 
 def _groups(commits: Sequence[Commit]) -> Iterator[list[Commit]]:

@@ -1,12 +1,19 @@
 """What publishing drops follows from content alone, in whatever order the units come."""
 
 import random
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 import pytest
 
-from selfstudy.publish.duplicates import Duplicates, find_duplicates
+from selfstudy.publish.duplicates import (
+    asked_hashes,
+    copies_among,
+    prefix_of,
+    repeats_among,
+    twins_among,
+    without_copies,
+)
 
 P1, P2, P3 = ("1" * 24, "2" * 24, "3" * 24)
 
@@ -26,30 +33,43 @@ def pair(pair_id: str, question: str, *, start: int = 0, **fields: Any) -> dict[
     return row | {"pair_id": pair_id, "question": question, "target_start": start}
 
 
-def find(chunks: list[dict[str, Any]], pairs: list[dict[str, Any]] | None = None) -> Duplicates:
+class Found(NamedTuple):
+    documents: dict[tuple[str, str], str]
+    chunks: dict[str, str]
+    questions: frozenset[str]
+
+
+def judge(chunks: pl.DataFrame, pairs: pl.DataFrame) -> Found:
+    copies = copies_among(chunks.with_columns(prefix_of(pl.col("unit_id")).alias("prefix")))
+    twins = twins_among(without_copies(chunks, copies))
+    asked = pairs.with_columns(asked_hashes(pairs["question"]))
+    repeats = repeats_among(without_copies(asked, copies).join(twins, on="chunk_id", how="anti"))
+    documents = {(row["doc_id"], row["prefix"]): row["source_uri"] for row in copies.iter_rows(named=True)}
+    return Found(documents, dict(twins.iter_rows()), frozenset(repeats))
+
+
+def find(chunks: list[dict[str, Any]], pairs: list[dict[str, Any]] | None = None) -> Found:
     """Look for duplicates in every order of the rows; all must agree."""
+    columns = ["chunk_id", "chunk_key", "doc_id", "source_uri", "unit_id"]
+    schema = dict.fromkeys(columns, pl.String)
+    of_pairs = schema | {"pair_id": pl.String, "question": pl.String, "target_start": pl.Int64}
     results = []
     for seed in range(4):
         rng = random.Random(seed)
-        frames = [
-            pl.DataFrame(rng.sample(rows, len(rows)), schema=dict.fromkeys(columns, pl.String) | counts).lazy()
-            for rows, columns, counts in (
-                (chunks, ["chunk_id", "chunk_key", "doc_id", "source_uri", "unit_id"], {}),
-                (
-                    pairs or [],
-                    ["chunk_id", "chunk_key", "doc_id", "source_uri", "unit_id", "pair_id", "question"],
-                    {"target_start": pl.Int64},
-                ),
+        asked = pairs or []
+        results.append(
+            judge(
+                pl.DataFrame(rng.sample(chunks, len(chunks)), schema=schema),
+                pl.DataFrame(rng.sample(asked, len(asked)), schema=of_pairs),
             )
-        ]
-        results.append(find_duplicates(*frames))
+        )
     assert all(result == results[0] for result in results)
     return results[0]
 
 
 def test_nothing_is_found_where_nothing_is_twice() -> None:
-    assert find([chunk("a"), chunk("b", doc_id="e", prefix=P2)], [pair("p", "Who?")]) == Duplicates({}, {}, frozenset())
-    assert find([]) == Duplicates({}, {}, frozenset())
+    assert find([chunk("a"), chunk("b", doc_id="e", prefix=P2)], [pair("p", "Who?")]) == Found({}, {}, frozenset())
+    assert find([]) == Found({}, {}, frozenset())
 
 
 def test_of_equal_chunks_the_lowest_id_stays() -> None:
