@@ -10,7 +10,9 @@ Not covered: whether a pair is true, and coverage of facts inside a sentence.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import polars as pl
@@ -19,6 +21,8 @@ from selfstudy.reasons import Ineligible
 from selfstudy.tables import COVERAGE
 
 DECILES = 10
+# About a million sentences, of which a slice holds a few narrow columns.
+_CHUNKS_PER_SLICE = 50_000
 # A dropped copy of a document is rejected by publishing, but has no chunk.
 _CONCERNS_DOCUMENT = pl.col("chunk_id").is_null()
 
@@ -33,13 +37,30 @@ class PublishedTables:
     rejects: pl.LazyFrame
 
 
-def sentences_of(tables: PublishedTables) -> pl.LazyFrame:
+def slices_of(tables: PublishedTables) -> list[PublishedTables]:
+    """Cut pairs and chunks into ranges of chunk_key that fit into memory one after another.
+
+    A chunk and its pairs share a range, and shards are sorted by chunk_key, so a range reads little else.
+    """
+    num_chunks = tables.chunks.select(pl.len()).collect(engine="streaming").item()
+    num_slices = max(1, -(-num_chunks // _CHUNKS_PER_SLICE))
+    borders = [f"{place * 16**8 // num_slices:08x}" for place in range(num_slices)]
+    key = pl.col("chunk_key")
+    slices = []
+    for first, after in pairwise([*borders, "g"]):
+        within = (key >= first) & (key < after)
+        slices.append(replace(tables, pairs=tables.pairs.filter(within), chunks=tables.chunks.filter(within)))
+    return slices
+
+
+def sentences_of(tables: PublishedTables, lengths: pl.DataFrame) -> pl.LazyFrame:
     """Return one row per sentence of the published chunks, with whether it was targeted and asked.
+
+    `lengths` gives the document_chars of each doc_id.
 
     Columns: doc_id, chunk_id, start, end, eligible, reason, chars, targeted, asked, style, decile.
     """
     published = tables.chunks.filter(pl.col("duplicate_of").is_null())
-    document_chars = published.group_by("doc_id").agg(pl.col("end").max().alias("document_chars"))
     sentences = published.select("doc_id", "chunk_id", "sentences").explode("sentences").unnest("sentences")
     # One element per target: the place of its sentence in the chunk, which the sentence's own place must meet.
     targeted = (
@@ -57,7 +78,7 @@ def sentences_of(tables: PublishedTables) -> pl.LazyFrame:
     return (
         sentences.join(targeted, on=["chunk_id", "start"], how="left")
         .join(asked, on=["chunk_id", "start"], how="left")
-        .join(document_chars, on="doc_id", how="left")
+        .join(lengths.lazy(), on="doc_id", how="left")
         .with_columns(
             pl.col("targeted", "asked").fill_null(value=False),
             (pl.col("end") - pl.col("start")).alias("chars"),
@@ -68,26 +89,9 @@ def sentences_of(tables: PublishedTables) -> pl.LazyFrame:
 
 def document_coverage(tables: PublishedTables) -> pl.DataFrame:
     """Return one row per document with published chunks, sorted by doc_id; see the schema `coverage`."""
-    eligible, asked = pl.col("eligible"), pl.col("asked")
-    removed = pl.col("reason") == Ineligible.REMOVED.value
-    by_sentence = (
-        sentences_of(tables)
-        .group_by("doc_id")
-        .agg(
-            pl.col("chars").sum(),
-            pl.col("chars").filter(removed).sum().alias("removed_chars"),
-            pl.col("chars").filter(eligible).sum().alias("eligible_chars"),
-            pl.col("chars").filter(asked).sum().alias("asked_chars"),
-            pl.len().cast(pl.Int64).alias("sentences"),
-            eligible.sum().cast(pl.Int64),
-            removed.sum().cast(pl.Int64).alias("removed"),
-            pl.col("targeted").sum().cast(pl.Int64),
-            asked.sum().cast(pl.Int64),
-            (eligible & ~asked).sum().cast(pl.Int64).alias("never_asked"),
-            *_by_decile("eligible"),
-            *_by_decile("asked"),
-        )
-    )
+    lengths = document_lengths(tables)
+    counted = [_count_by_document(part, lengths).collect(engine="streaming") for part in slices_of(tables)]
+    by_sentence = pl.concat(counted).group_by("doc_id").sum().lazy()
     by_chunk = tables.chunks.group_by("doc_id").agg(
         pl.col("source_uri").first(),
         pl.col("title").sort_by("start").first(),
@@ -109,6 +113,35 @@ def document_coverage(tables: PublishedTables) -> pl.DataFrame:
         .sort("doc_id")
         .collect(engine="streaming")
     )
+
+
+def _count_by_document(tables: PublishedTables, lengths: pl.DataFrame) -> pl.LazyFrame:
+    eligible, asked = pl.col("eligible"), pl.col("asked")
+    removed = pl.col("reason") == Ineligible.REMOVED.value
+    return (
+        sentences_of(tables, lengths)
+        .group_by("doc_id")
+        .agg(
+            pl.col("chars").sum(),
+            pl.col("chars").filter(removed).sum().alias("removed_chars"),
+            pl.col("chars").filter(eligible).sum().alias("eligible_chars"),
+            pl.col("chars").filter(asked).sum().alias("asked_chars"),
+            pl.len().cast(pl.Int64).alias("sentences"),
+            eligible.sum().cast(pl.Int64),
+            removed.sum().cast(pl.Int64).alias("removed"),
+            pl.col("targeted").sum().cast(pl.Int64),
+            asked.sum().cast(pl.Int64),
+            (eligible & ~asked).sum().cast(pl.Int64).alias("never_asked"),
+            *_by_decile("eligible"),
+            *_by_decile("asked"),
+        )
+    )
+
+
+def document_lengths(tables: PublishedTables) -> pl.DataFrame:
+    """Return doc_id and document_chars: where the last chunk of each document ends."""
+    lengths = tables.chunks.group_by("doc_id").agg(pl.col("end").max().alias("document_chars"))
+    return lengths.collect(engine="streaming")
 
 
 def corpus_coverage(tables: PublishedTables, documents: pl.DataFrame) -> dict[str, Any]:
@@ -140,7 +173,9 @@ def corpus_coverage(tables: PublishedTables, documents: pl.DataFrame) -> dict[st
 
 
 def _ineligible(tables: PublishedTables) -> pl.LazyFrame:
-    return sentences_of(tables).filter(pl.col("reason").is_not_null(), pl.col("reason") != Ineligible.REMOVED.value)
+    published = tables.chunks.filter(pl.col("duplicate_of").is_null())
+    reasons = published.select(pl.col("sentences").explode().struct.field("reason"))
+    return reasons.filter(pl.col("reason").is_not_null(), pl.col("reason") != Ineligible.REMOVED.value)
 
 
 def _by_decile(column: str) -> list[pl.Expr]:
@@ -172,9 +207,8 @@ def _counts(frame: pl.LazyFrame, column: str) -> dict[str, int]:
 
 
 def _rejects_by_decile(tables: PublishedTables, rejects: pl.LazyFrame) -> list[int]:
-    lengths = tables.chunks.group_by("doc_id").agg(pl.col("end").max().alias("document_chars"))
     placed = (
-        rejects.join(lengths, on="doc_id")
+        rejects.join(document_lengths(tables).lazy(), on="doc_id")
         .group_by(_decile_of(pl.col("start"), pl.col("document_chars")).alias("decile"))
         .agg(pl.len().alias("number"))
         .collect(engine="streaming")
@@ -189,14 +223,12 @@ def _decile_of(start: pl.Expr, document_chars: pl.Expr) -> pl.Expr:
 
 def _pairs_per_sentence(tables: PublishedTables) -> dict[int, int]:
     """Return {number of pairs: sentences with that many}, for sentences with at least one."""
-    counted = (
-        tables.pairs.group_by("chunk_id", "target_start")
-        .agg(pl.len().alias("times"))
-        .group_by("times")
-        .agg(pl.len().alias("number"))
-        .collect(engine="streaming")
-    )
-    return dict(counted.iter_rows())
+    histogram: Counter[int] = Counter()
+    for part in slices_of(tables):
+        times = part.pairs.group_by("chunk_id", "target_start").agg(pl.len().alias("times"))
+        counted = times.group_by("times").agg(pl.len().alias("number")).collect(engine="streaming")
+        histogram.update(dict(counted.iter_rows()))
+    return dict(histogram)
 
 
 def _gini(histogram: dict[int, int]) -> float | None:

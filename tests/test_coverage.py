@@ -11,7 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from selfstudy.coverage import PublishedTables, corpus_coverage, document_coverage, sentences_of
+from selfstudy import coverage
+from selfstudy.coverage import (
+    PublishedTables,
+    corpus_coverage,
+    document_coverage,
+    document_lengths,
+    sentences_of,
+)
 from selfstudy.coverage import _effective_number as effective_number
 from selfstudy.coverage import _gini as gini
 from selfstudy.reasons import DocumentReject, Stage, TargetReject
@@ -76,7 +83,7 @@ def test_the_figures_of_a_document() -> None:
 def test_deciles_are_tenths_of_the_document_by_where_a_sentence_starts() -> None:
     unit = finished("d")
     (chunk,) = unit.chunks
-    frame = sentences_of(tables_for([unit])).sort("start").collect()
+    frame = sentences_of(tables_for([unit]), document_lengths(tables_for([unit]))).sort("start").collect()
     assert frame["decile"].to_list() == [span.start * 10 // chunk.end for span in chunk.sentences]
     assert set(range(1, 9)) <= set(frame["decile"])
 
@@ -125,6 +132,18 @@ def test_a_document_without_eligible_sentences_has_no_coverage() -> None:
     assert corpus["coverage_sentences"] is None
     assert corpus["gini_sentences"] is None
     assert corpus["effective_sentences"] == 0.0
+
+
+def test_slices_add_up_to_the_same_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = " ".join(prose(30, first=100 * number) for number in range(4))
+    units = [sampled_unit(text, config_of(chunks={"min_tokens": 40, "max_tokens": 90}))]
+    tables = tables_for(units)
+    whole = document_coverage(tables)
+    figures = corpus_coverage(tables, whole)
+    monkeypatch.setattr(coverage, "_CHUNKS_PER_SLICE", 2)
+    assert len(coverage.slices_of(tables)) > 3
+    assert document_coverage(tables).equals(whole)
+    assert corpus_coverage(tables, whole) == figures
 
 
 def test_an_empty_snapshot() -> None:
