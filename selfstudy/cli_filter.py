@@ -94,7 +94,7 @@ def train(
     data: Annotated[list[str], typer.Option("--data", help="Labelled JSONL (.gz); repeatable")],
     to: Annotated[Path, typer.Option("--to", help="Model file to write; its card goes beside it as .json")],
     seed: Annotated[int, typer.Option("--seed")] = 0,
-    composed_attacks: Annotated[int, typer.Option("--composed-attacks", min=0)] = 20_000,
+    composed_attacks: Annotated[int, typer.Option("--composed-attacks", min=0)] = 32_000,
     composed_clean: Annotated[int, typer.Option("--composed-clean", min=0)] = 8_000,
     threshold: Annotated[float, typer.Option("--threshold", min=0, max=1, help="For the figures of the card")] = 0.5,
     as_json: AsJson = False,

@@ -38,13 +38,14 @@ _IN_EVERY_FOLD = -1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingPlan:
-    """What to train on. `hard_importance` weighs clean spans that resemble attacks; `threshold` is for the card."""
+    """What to train on. `hard_importance` weighs clean spans that resemble attacks, `clean_importance` the other ones
+    (their limit is the stricter one); `threshold` is for the card."""
 
     data: tuple[str, ...]
-    num_composed_attacks: int = 20_000
+    num_composed_attacks: int = 32_000
     num_composed_clean: int = 8_000
-    hard_importance: float = 1.0
-    clean_importance: float = 1.0
+    hard_importance: float = 1.5
+    clean_importance: float = 2.0
     threshold: float = 0.5
     cross_validate: bool = True
     settings: TrainingSettings = field(default_factory=TrainingSettings)
