@@ -134,7 +134,7 @@ RULES: tuple[Rule, ...] = (
         rf"""\byou\ (?:are|'re)\ (?:now|no\ longer|henceforth)\b|\bfrom\ (?:now|here|this\ (?:point|moment))\ on(?:wards?)?\W+(?:you|please|always|answer|respond|act|speak|every)
         |\b(?:act|behave|respond|answer|speak|roleplay|role-play|pose)\ as\ (?:if\ you\ (?:are|were)\ |though\ you\ (?:are|were)\ )?(?:an?|my|the)\ {_GAP}{{0,3}}
         (?:pirate|assistant|expert|ai|bot|character|persona|terminal|interpreter|translator|hacker|villain|dan|chatbot|model|poet|king|robot)
-        |\bpretend\ (?:to\ be|that\ you|you)\b|\b(?:adopt|assume|take\ on)\ the\ (?:persona|role|identity|character)\ of
+        |\b(?:adopt|assume|take\ on)\ the\ (?:persona|role|identity|character)\ of
         |\bab\ (?:jetzt|sofort)\ (?:bist|antworte|sprich)|\bdu\ bist\ (?:jetzt|nun|ab\ )|\btu\ es\ (?:maintenant|desormais)|\bdesormais,?\ (?:tu|vous|repon)
         |\ba\ partir\ de\ ahora|\bahora\ eres\b|\bactua\ como\b|\bcomporte-toi\ comme\b|\bverhalte\ dich\ wie\b""",
         r"you|act|behav|speak|pose|pretend|persona|role|identity|character|respond|answer|ab |du bist|tu es|desormais|ahora|actua|comporte|verhalte",
@@ -144,8 +144,9 @@ RULES: tuple[Rule, ...] = (
         0.35,
         rf"""(?:^|[.:!?\]>"]\W*)(?:you\ are|du\ bist|sie\ sind|tu\ es|vous\ etes|eres)\ (?:an?|ein|eine|une?|una?)\ {_GAP}{{0,4}}
         (?:assistant|expert|engineer|developer|agent|chatbot|tutor|specialist|consultant|assistent|experte?|asistente|experto)
+        |\bpretend\ (?:to\ be|that\ you|you)\b
         |\byour\ (?:sole\ |only\ |new\ |real\ |main\ |primary\ )?(?:task|job|mission|role|goal|objective|purpose)\ is\ (?:now\ )?to\b""",
-        r"you|du bist|sie sind|tu es|vous|eres",
+        r"pretend|you|du bist|sie sind|tu es|vous|eres",
     ),
     _rule(
         "leak",
