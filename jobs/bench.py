@@ -56,23 +56,20 @@ def prepare(
     report("prepare", figures, aims=AIMS, as_json=as_json)
 
 
+@app.command()
 def engine(settings: Settings = None, as_json: AsJson = False) -> None:
     """The job against the raw engine and against ray.data.llm."""
-    from jobs.bench_engine import bench_engine
+    from jobs.bench_engine import AIMS, bench_engine
 
-    report("engine", bench_engine(**_arguments(settings)), as_json=as_json)
+    report("engine", bench_engine(**_arguments(settings)), aims=AIMS, as_json=as_json)
 
 
+@app.command("filter")
 def filter_(settings: Settings = None, as_json: AsJson = False) -> None:
     """The judges of the filter."""
-    from importlib import import_module
+    from jobs.bench_filter import bench_filter
 
-    report("filter", import_module("jobs.bench_filter").bench_filter(**_arguments(settings)), as_json=as_json)
-
-
-for _name, _command in (("engine", engine), ("filter", filter_)):
-    if (Path(__file__).parent / f"bench_{_name}.py").exists():
-        app.command(_name)(_command)
+    report("filter", bench_filter(**_arguments(settings)), as_json=as_json)
 
 
 def report(name: str, figures: Mapping[str, Any], *, aims: Mapping[str, float] | None = None, as_json: bool) -> None:

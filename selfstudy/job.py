@@ -140,7 +140,7 @@ def run(config: Config, observer: Observer | None = None) -> RunSummary:
         pipeline.start_ray()
         pipeline.check_resources(config)
         observer.started(progress)
-        job = pipeline.Job(config, plan.recipe, record.run_id)
+        job = pipeline.Job(config, plan.recipe, plan.prompts, record.run_id)
         with closing(_results(work, job)) as results:
             for result in results:
                 progress.add(result, bytes_of[result.split_id])

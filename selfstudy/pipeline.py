@@ -27,6 +27,7 @@ from selfstudy.filter.lift import lift
 from selfstudy.filter.load import load_judge
 from selfstudy.planning import Work
 from selfstudy.prepare import SplitChangedError, prepare_split
+from selfstudy.prompts import Prompts
 from selfstudy.publish.executor import Read, Write
 from selfstudy.recipe import Recipe
 from selfstudy.records import Unit
@@ -45,6 +46,7 @@ class Job:
 
     config: Config
     recipe: Recipe
+    prompts: Prompts
     run_id: str
 
 
@@ -198,7 +200,7 @@ class _Generate:
     """Stage 4, actors with the engine: ask, answer, check, commit. Gives a small result, never the rows."""
 
     def __init__(self, job: Job) -> None:
-        self.worker = Worker(job.config, job.recipe, job.run_id)
+        self.worker = Worker(job.config, job.recipe, job.prompts, job.run_id)
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         result = self.worker.work(unit_from_table(batch))

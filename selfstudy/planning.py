@@ -14,7 +14,7 @@ from selfstudy.corpus.read import RawDocument, read_split
 from selfstudy.corpus.splits import Split, plan_splits
 from selfstudy.filter.load import load_judge
 from selfstudy.prepare import prepare_document
-from selfstudy.prompts import load_prompts
+from selfstudy.prompts import Prompts, load_prompts
 from selfstudy.recipe import Recipe, recipe_of
 from selfstudy.records import Chunk
 from selfstudy.store.commits import CommittedUnits
@@ -44,6 +44,7 @@ class RunPlan:
 
     config: Config
     recipe: Recipe
+    prompts: Prompts
     splits: tuple[Split, ...]
     left_out: tuple[Split, ...]
     num_files: int
@@ -77,16 +78,17 @@ def plan_run(config: Config) -> RunPlan:
     if taken:
         raise ConfigError([f"corpus.keep_fields: {name!r}: a column of that name exists already" for name in taken])
     judge = load_judge(config.filter)
+    prompts = load_prompts(config.prompts.file)
     recipe = recipe_of(
         config,
-        prompts_version=load_prompts(config.prompts.file).version,
+        prompts_version=prompts.version,
         judge_name=judge.name if judge is not None else "none",
     )
     corpus = plan_splits(config.corpus, config.seed)
     splits, left_out = corpus.splits, tuple[Split, ...]()
     if config.limits.max_documents is not None:
         splits, left_out = limit_documents(corpus.splits, config)
-    return RunPlan(config, recipe, splits, left_out, corpus.num_files, corpus.skipped)
+    return RunPlan(config, recipe, prompts, splits, left_out, corpus.num_files, corpus.skipped)
 
 
 def limit_documents(splits: Sequence[Split], config: Config) -> tuple[tuple[Split, ...], tuple[Split, ...]]:

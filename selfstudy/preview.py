@@ -13,7 +13,6 @@ from selfstudy.filter.load import load_judge
 from selfstudy.generate import Generator
 from selfstudy.planning import first_documents, plan_run
 from selfstudy.prepare import prepare_document
-from selfstudy.prompts import load_prompts
 from selfstudy.records import Pair, Reject, RemovedSpan, Unit
 from selfstudy.targets import sample_targets
 
@@ -43,12 +42,11 @@ def preview(config: Config, number: int) -> Iterator[PreviewedDocument]:
     """
     plan = plan_run(config)
     judge = load_judge(config.filter)
-    prompts = load_prompts(config.prompts.file)
-    engine = load_engine(config.engine, sampling=config.sampling, prompts=prompts)
+    engine = load_engine(config.engine, sampling=config.sampling, prompts=plan.prompts)
     answer_engine = engine
     if config.answer_engine is not None:
-        answer_engine = load_engine(config.answer_engine, sampling=config.sampling, prompts=prompts)
-    generator = Generator(engine, answer_engine, config.checks, prompts.version)
+        answer_engine = load_engine(config.answer_engine, sampling=config.sampling, prompts=plan.prompts)
+    generator = Generator(engine, answer_engine, config.checks, plan.prompts.version)
     with asyncio.Runner() as runner:
         for raw in first_documents(plan, number):
             prepared = prepare_document(raw, config)

@@ -18,7 +18,7 @@ from selfstudy.config import Config
 from selfstudy.engines.base import Engine, EngineUnusable
 from selfstudy.engines.load import load_engine
 from selfstudy.generate import Generator, UnitFailedError, quarantine
-from selfstudy.prompts import load_prompts
+from selfstudy.prompts import Prompts
 from selfstudy.recipe import Recipe
 from selfstudy.records import Unit
 from selfstudy.store.attempts import Attempts, count_attempts, fail_attempt, forget_attempts, start_attempt
@@ -56,7 +56,7 @@ class Worker:
     The engines live on one event loop in a thread that nothing else blocks.
     """
 
-    def __init__(self, config: Config, recipe: Recipe, run_id: str) -> None:
+    def __init__(self, config: Config, recipe: Recipe, prompts: Prompts, run_id: str) -> None:
         self._config = config
         self._recipe = recipe
         self._run_id = run_id
@@ -66,7 +66,7 @@ class Worker:
         threading.Thread(target=self._loop.run_forever, name="engine", daemon=True).start()
         self._unusable = ""
         try:
-            self._generator = self._load_generator()
+            self._generator = self._load_generator(prompts)
         except EngineUnusable as error:
             # Told with the first unit: an actor that dies in its constructor would be started again and again.
             self._unusable = str(error)
@@ -127,9 +127,8 @@ class Worker:
         forget_attempts(self._output, unit.unit_id)
         return self._result(unit, Outcome.COMMITTED if won else Outcome.LOST_RACE, counts=counts)
 
-    def _load_generator(self) -> Generator:
+    def _load_generator(self, prompts: Prompts) -> Generator:
         config = self._config
-        prompts = load_prompts(config.prompts.file)
         engine = load_engine(config.engine, sampling=config.sampling, prompts=prompts)
         answer_engine: Engine = engine
         if config.answer_engine is not None:

@@ -168,7 +168,7 @@ def run_here(config: Config) -> dict[str, Any]:
     plan = plan_run(config)
     output = Folder.at(config.output)
     judge = load_judge(config.filter)
-    worker = Worker(config, plan.recipe, "here")
+    worker = Worker(config, plan.recipe, plan.prompts, "here")
     for work in plan.work(CommittedUnits.find(output)):
         for unit in prepare_split(work.split, config, plan.prefix(work.split), work.committed):
             chunks, removed = lift(unit.chunks, judge, config.filter)
@@ -177,6 +177,4 @@ def run_here(config: Config) -> dict[str, Any]:
             result = worker.work(replace(unit, chunks=sampled, removed=removed))
             assert result.outcome is Outcome.COMMITTED, result
     unit_ids = plan.complete_units(CommittedUnits.find(output))
-    return publish(
-        output, unit_ids, config=config, recipe=plan.recipe, gaps=(), versions=versions(), executor=Here()
-    )
+    return publish(output, unit_ids, config=config, recipe=plan.recipe, gaps=(), versions=versions(), executor=Here())

@@ -20,10 +20,10 @@ _FUNCTION_WORDS_OF = {
         sich sie sind so soll sollte über um und uns unter vom von vor war waren was weil wenn werden wie wieder wird
         wir wo wurde wurden zu zum zur zwei zwischen""",
     "fr": """à afin ainsi alors après au aucun aussi autre aux avant avec avoir c ce cela ces cet cette ceux chaque
-        comme d dans de depuis des deux doit doivent donc dont du elle elles en encore entre est et été être eux fait faut il
-        ils j je l la le les leur leurs lors lui m ma mais me même moins mon n ne ni non nos notre nous on ont ou où par
-        pas peut peuvent plus pour puis qu quand que qui s sa sans se sera ses si sinon son sont sous sur ta te tous
-        tout toute toutes très tu un une vers votre vous y""",
+        comme d dans de depuis des deux doit doivent donc dont du elle elles en encore entre est et été être eux
+        fait faut il ils j je l la le les leur leurs lors lui m ma mais me même moins mon n ne ni non nos notre
+        nous on ont ou où par pas peut peuvent plus pour puis qu quand que qui s sa sans se sera ses si sinon
+        son sont sous sur ta te tous tout toute toutes très tu un une vers votre vous y""",
     "es": """a al algo ante antes así aún aunque cada como con contra cual cuando de debe deben del desde donde dos e el
         él ella ellas ellos en entre era eran es esa ese eso esta está están este esto estos fue fueron ha han hasta hay
         la las le les lo los más me mi mientras muy ni no nos o otra otro para pero por porque pues que qué quien se sea

@@ -162,7 +162,7 @@ RULES: tuple[Rule, ...] = (
         "refuse",
         0.5,
         r"""\b(?:(?:do\ not|don't|never|refuse\ to|decline\ to|you\ (?:must|may|can)\ ?not)\ (?:\w+\ ){0,2}?
-        (?:answer|respond\ to|reply\ to|comply\ with|summari[sz]e|translate)\ (?:\w+\ ){0,3}(?:questions?|users?|requests?|quer(?:y|ies)|anyone|anything|text|document|passage)
+        (?:answer|respond\ to|reply\ to|comply\ with|summari[sz]e|translate)\ (?:\w+\ ){0,3}(?:(?:questions?|requests?|quer(?:y|ies))\b(?!\ (?:of|from|by)\b)|users?|anyone|anything|text|document|passage)
         |(?:do\ not|don't|never|without)\ (?:mention(?:ing)?|reveal(?:ing)?|disclos(?:e|ing)|refer(?:ring)?\ to|acknowledg(?:e|ing)|
         tell\ (?:the\ user|anyone)|quot(?:e|ing))\ (?:\w+\ ){0,4}(?:th(?:is|ese|e)\ (?:\w+\ )?(?:instructions?|notes?|notices?|messages?|comments?|prompts?|text|rules?|system)|about\ this)
         |beantworte\ (?:\w+\ ){0,3}(?:nicht|keine)|ne\ repond(?:s|ez)\ (?:pas|a\ aucune)|no\ respondas)""",
