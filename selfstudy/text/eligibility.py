@@ -39,6 +39,8 @@ _DEBRIS_CHARACTER = re.compile(r"[<&{}=\ufffd]|-->|\[\[|\]\]|\'{3}")
 _BOILERPLATE_WORDS = 12
 _TERMINAL = tuple(".!?…。！？؟।;:")
 _CLOSING = " \"'”’»)]*_`"
+# A line of code outside of a fence; prose may end in a semicolon, but not in these.
+_CODE_END = re.compile(r"[{}]\s*$|\)\s*;\s*$")
 _QUESTION = tuple("?？؟")
 _URL = re.compile(r"https?://\S+|www\.\S+")
 _STUB_WORDS = 5
@@ -68,6 +70,8 @@ def why_ineligible(sentence: str, layout: Layout, config: EligibilityConfig) -> 
         return _REASON_OF_LAYOUT[layout]
     if _DEBRIS_CHARACTER.search(sentence) and _DEBRIS.search(sentence):
         return Ineligible.MARKUP_DEBRIS
+    if _CODE_END.search(sentence):
+        return Ineligible.CODE
     num_letters = sum(map(str.isalpha, sentence))
     num_dense = len(sentence) - sentence.count(" ")
     if num_letters < _MIN_LETTER_SHARE * num_dense:

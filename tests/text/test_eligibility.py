@@ -18,6 +18,8 @@ CASES: list[tuple[str, Layout, Ineligible | None]] = [
     ("# The bridge and its long history of repairs", Layout.HEADING, Ineligible.HEADING),
     ("| 1923 | the bridge was rebuilt by carpenters |", Layout.TABLE, Ineligible.TABLE_ROW),
     ("the_bridge = rebuild(year, by=guild of carpenters)", Layout.CODE, Ineligible.CODE),
+    ("if (bridge.is_rebuilt(year) and guild.pays) {", Layout.PROSE, Ineligible.CODE),
+    ("bridge.rebuild(year, by the guild of carpenters);", Layout.PROSE, Ineligible.CODE),
     ("<!-- The bridge was rebuilt by the carpenters. -->", Layout.COMMENT, Ineligible.MARKUP_DEBRIS),
     ("The bridge <span class=old>was rebuilt</span> by the guild.", Layout.PROSE, Ineligible.MARKUP_DEBRIS),
     ("The bridge {{cite web|url=x}} was rebuilt by the guild.", Layout.PROSE, Ineligible.MARKUP_DEBRIS),
