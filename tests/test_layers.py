@@ -10,6 +10,8 @@ ROOT = Path(__file__).parent.parent / "selfstudy"
 # From the ground up: a module may import what stands on a line above its own, or on its own line.
 LAYERS = [
     "ids reasons redact",
+    "sections",
+    "config_engines",
     "records config",
     "tables",
     "text.language text.sentences",
