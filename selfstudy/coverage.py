@@ -21,8 +21,8 @@ from selfstudy.reasons import Ineligible
 from selfstudy.tables import COVERAGE
 
 DECILES = 10
-# About a million sentences, of which a slice holds a few narrow columns.
-_CHUNKS_PER_SLICE = 50_000
+# About a hundred thousand sentences, of which a slice holds a few narrow columns.
+_CHUNKS_PER_SLICE = 5_000
 # A dropped copy of a document is rejected by publishing, but has no chunk.
 _CONCERNS_DOCUMENT = pl.col("chunk_id").is_null()
 

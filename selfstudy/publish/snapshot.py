@@ -37,7 +37,10 @@ from selfstudy.store.filesystem import Folder
 from selfstudy.tables import COVERAGE
 
 LATEST = "latest.json"
-_GROUP_BYTES = 64_000_000
+# What one task reads at a time; decompressed and dealt it is about ten times as much.
+_GROUP_BYTES = 8_000_000
+# A larger corpus has larger groups instead of ever more parts.
+_MAX_GROUPS = 1_000
 _READ_THREADS = 16
 
 
@@ -200,12 +203,14 @@ def _write_tables(
 
 def _groups(commits: Sequence[Commit]) -> Iterator[list[Commit]]:
     """Cut the commits into groups whose files have about _GROUP_BYTES together."""
+    sizes = [sum(file["bytes"] for file in commit.files.values()) for commit in commits]
+    group_bytes = max(_GROUP_BYTES, sum(sizes) // _MAX_GROUPS)
     group: list[Commit] = []
     num_bytes = 0
-    for commit in commits:
+    for commit, size in zip(commits, sizes, strict=True):
         group.append(commit)
-        num_bytes += sum(file["bytes"] for file in commit.files.values())
-        if num_bytes >= _GROUP_BYTES:
+        num_bytes += size
+        if num_bytes >= group_bytes:
             yield group
             group, num_bytes = [], 0
     if group:
