@@ -184,6 +184,9 @@ def _write_tables(
 ) -> list[dict[str, Any]]:
     groups = list(_groups(commits))
     copies = find_copies(output, groups, executor, len(groups))
+    repeats: list[str] = []
+    if config.checks.enabled:
+        repeats = find_repeats(output, groups, copies, executor, len(groups))
     plan = ShardPlan(
         source=output,
         target=target,
@@ -191,7 +194,7 @@ def _write_tables(
             commits, shard_mb=config.publish.shard_mb, validation_fraction=config.publish.validation_fraction
         ),
         copies=copies,
-        repeats=tuple(find_repeats(output, groups, copies, executor, len(groups))),
+        repeats=tuple(repeats),
         keep_fields=tuple(config.corpus.keep_fields),
         seed=config.seed,
         validation_fraction=config.publish.validation_fraction,
