@@ -206,7 +206,7 @@ class PublishConfig(Section):
     """The snapshot's shape."""
 
     shard_mb: Annotated[float, Field(gt=0)] = 32
-    """Aimed size of a shard. A task that writes one holds about ten times as much."""
+    """Aimed size of a shard. Memory does not depend on it: a shard is sorted and written in pieces."""
     validation_fraction: Share = 0.05
     """Share of the documents whose pairs go to the validation split; stable over the nights."""
 

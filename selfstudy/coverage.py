@@ -1,8 +1,9 @@
 """What was asked, where, and how evenly: computed from the published tables alone.
 
-Reads chunks, pairs, removed and rejects of a snapshot; writes one row per document (schema `coverage`) and one object
-for the corpus. A chunk whose equal was published instead counts apart: its sentences are in no figure but
-`duplicate_chunks`. Positions are tenths of the document, by where a sentence starts.
+From chunks, pairs, removed and rejects of some documents: one row per document (schema `coverage`) and a tally. The
+tallies of all documents add up to the corpus's figures, so that no process has to see more than some documents.
+A chunk whose equal was published instead counts apart: its sentences are in no figure but `duplicate_chunks`.
+Positions are tenths of the document, by where a sentence starts.
 
 Not covered: whether a pair is true, and coverage of facts inside a sentence.
 """
@@ -11,8 +12,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import dataclass, replace
-from itertools import pairwise
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
@@ -21,36 +22,22 @@ from selfstudy.reasons import Ineligible
 from selfstudy.tables import COVERAGE
 
 DECILES = 10
-# About a hundred thousand sentences, of which a slice holds a few narrow columns.
-_CHUNKS_PER_SLICE = 5_000
 # A dropped copy of a document is rejected by publishing, but has no chunk.
 _CONCERNS_DOCUMENT = pl.col("chunk_id").is_null()
 
 
+# What is counted, and how often it was found: figures of parts that add up.
+Tally = dict[str, Counter[Any]]
+
+
 @dataclass(frozen=True, slots=True)
 class PublishedTables:
-    """Lazy frames over a snapshot's tables."""
+    """Lazy frames over a snapshot's tables, or over what they hold of some documents."""
 
     pairs: pl.LazyFrame
     chunks: pl.LazyFrame
     removed: pl.LazyFrame
     rejects: pl.LazyFrame
-
-
-def slices_of(tables: PublishedTables) -> list[PublishedTables]:
-    """Cut pairs and chunks into ranges of chunk_key that fit into memory one after another.
-
-    A chunk and its pairs share a range, and shards are sorted by chunk_key, so a range reads little else.
-    """
-    num_chunks = tables.chunks.select(pl.len()).collect(engine="streaming").item()
-    num_slices = max(1, -(-num_chunks // _CHUNKS_PER_SLICE))
-    borders = [f"{place * 16**8 // num_slices:08x}" for place in range(num_slices)]
-    key = pl.col("chunk_key")
-    slices = []
-    for first, after in pairwise([*borders, "g"]):
-        within = (key >= first) & (key < after)
-        slices.append(replace(tables, pairs=tables.pairs.filter(within), chunks=tables.chunks.filter(within)))
-    return slices
 
 
 def sentences_of(tables: PublishedTables, lengths: pl.DataFrame) -> pl.LazyFrame:
@@ -89,9 +76,7 @@ def sentences_of(tables: PublishedTables, lengths: pl.DataFrame) -> pl.LazyFrame
 
 def document_coverage(tables: PublishedTables) -> pl.DataFrame:
     """Return one row per document with published chunks, sorted by doc_id; see the schema `coverage`."""
-    lengths = document_lengths(tables)
-    counted = [_count_by_document(part, lengths).collect(engine="streaming") for part in slices_of(tables)]
-    by_sentence = pl.concat(counted).group_by("doc_id").sum().lazy()
+    by_sentence = _count_by_document(tables, document_lengths(tables))
     by_chunk = tables.chunks.group_by("doc_id").agg(
         pl.col("source_uri").first(),
         pl.col("title").sort_by("start").first(),
@@ -144,23 +129,16 @@ def document_lengths(tables: PublishedTables) -> pl.DataFrame:
     return lengths.collect(engine="streaming")
 
 
-def corpus_coverage(tables: PublishedTables, documents: pl.DataFrame) -> dict[str, Any]:
-    """Return the figures of the whole snapshot as plain JSON values; `documents` is what document_coverage gave."""
+def tally_of(tables: PublishedTables, documents: pl.DataFrame) -> Tally:
+    """Count what the corpus's figures are made of; `documents` is what document_coverage gave for the same tables."""
     counts = {name: int(documents[name].sum()) for name, dtype in documents.schema.items() if dtype == pl.Int64}
-    deciles = {what: _sum_of_lists(documents[f"{what}_by_decile"]) for what in ("eligible", "asked")}
-    histogram = _pairs_per_sentence(tables)
     target_rejects = tables.rejects.filter(~_CONCERNS_DOCUMENT)
+    num_targets = tables.chunks.select(pl.col("targets").list.len().sum()).collect(engine="streaming").item()
     return {
-        "documents": documents.height,
-        **counts,
-        "pairs": sum(times * number for times, number in histogram.items()),
-        "coverage_sentences": _ratio(counts["asked"], counts["eligible"]),
-        "coverage_chars": _ratio(counts["asked_chars"], counts["eligible_chars"]),
-        "kept_share": 1 - (_ratio(counts["removed_chars"], counts["chars"]) or 0.0),
-        "gini_sentences": _gini(histogram | {0: counts["never_asked"]}),
-        "effective_sentences": _effective_number(histogram),
-        "eligible_by_decile": deciles["eligible"],
-        "asked_by_decile": deciles["asked"],
+        "counts": Counter(documents=documents.height, targets=int(num_targets or 0), **counts),
+        "sentences_by_pairs": _sentences_by_pairs(tables),
+        "eligible_by_decile": _sum_of_lists(documents["eligible_by_decile"]),
+        "asked_by_decile": _sum_of_lists(documents["asked_by_decile"]),
         "pairs_by_style": _counts(tables.pairs, "style"),
         "ineligible_by_reason": _counts(_ineligible(tables), "reason"),
         "document_rejects_by_reason": _counts(tables.rejects.filter(_CONCERNS_DOCUMENT), "reason"),
@@ -169,6 +147,30 @@ def corpus_coverage(tables: PublishedTables, documents: pl.DataFrame) -> dict[st
         "target_rejects_by_decile": _rejects_by_decile(tables, target_rejects),
         "removed_by_field": _counts(tables.removed, "field"),
         "removed_by_judge": _counts(tables.removed, "judge"),
+    }
+
+
+def corpus_coverage(tallies: Iterable[Tally]) -> dict[str, Any]:
+    """Return the figures of the whole snapshot as plain JSON values, from the tallies of all its documents."""
+    total: Tally = {}
+    for tally in tallies:
+        for name, numbers in tally.items():
+            total.setdefault(name, Counter()).update(numbers)
+    counts, histogram = dict(total.pop("counts")), total.pop("sentences_by_pairs")
+    return {
+        **counts,
+        "pairs": sum(times * number for times, number in histogram.items()),
+        "coverage_sentences": _ratio(counts["asked"], counts["eligible"]),
+        "coverage_chars": _ratio(counts["asked_chars"], counts["eligible_chars"]),
+        "kept_share": 1 - (_ratio(counts["removed_chars"], counts["chars"]) or 0.0),
+        "gini_sentences": _gini(histogram | {0: counts["never_asked"]}),
+        "effective_sentences": _effective_number(histogram),
+        **{
+            name: [numbers[decile] for decile in range(DECILES)]
+            if name.endswith("_by_decile")
+            else dict(sorted(numbers.items()))
+            for name, numbers in total.items()
+        },
     }
 
 
@@ -197,38 +199,34 @@ def _ratio(part: int, whole: int) -> float | None:
     return round(part / whole, 6) if whole else None
 
 
-def _sum_of_lists(lists: pl.Series) -> list[int]:
-    return [int(lists.list.get(decile).sum()) for decile in range(DECILES)]
+def _sum_of_lists(lists: pl.Series) -> Counter[int]:
+    return Counter({decile: int(lists.list.get(decile).sum()) for decile in range(DECILES)})
 
 
-def _counts(frame: pl.LazyFrame, column: str) -> dict[str, int]:
-    counted = frame.group_by(column).agg(pl.len().alias("number")).sort(column).collect(engine="streaming")
-    return {str(value): number for value, number in counted.iter_rows()}
+def _counts(frame: pl.LazyFrame, column: str) -> Counter[str]:
+    counted = frame.group_by(column).agg(pl.len().alias("number")).collect(engine="streaming")
+    return Counter({str(value): number for value, number in counted.iter_rows()})
 
 
-def _rejects_by_decile(tables: PublishedTables, rejects: pl.LazyFrame) -> list[int]:
+def _rejects_by_decile(tables: PublishedTables, rejects: pl.LazyFrame) -> Counter[int]:
     placed = (
         rejects.join(document_lengths(tables).lazy(), on="doc_id")
         .group_by(_decile_of(pl.col("start"), pl.col("document_chars")).alias("decile"))
         .agg(pl.len().alias("number"))
         .collect(engine="streaming")
     )
-    numbers = dict(placed.iter_rows())
-    return [numbers.get(decile, 0) for decile in range(DECILES)]
+    return Counter(dict(placed.iter_rows()))
 
 
 def _decile_of(start: pl.Expr, document_chars: pl.Expr) -> pl.Expr:
     return (start * DECILES // document_chars.clip(1)).clip(0, DECILES - 1)
 
 
-def _pairs_per_sentence(tables: PublishedTables) -> dict[int, int]:
+def _sentences_by_pairs(tables: PublishedTables) -> Counter[int]:
     """Return {number of pairs: sentences with that many}, for sentences with at least one."""
-    histogram: Counter[int] = Counter()
-    for part in slices_of(tables):
-        times = part.pairs.group_by("chunk_id", "target_start").agg(pl.len().alias("times"))
-        counted = times.group_by("times").agg(pl.len().alias("number")).collect(engine="streaming")
-        histogram.update(dict(counted.iter_rows()))
-    return dict(histogram)
+    times = tables.pairs.group_by("chunk_id", "target_start").agg(pl.len().alias("times"))
+    counted = times.group_by("times").agg(pl.len().alias("number")).collect(engine="streaming")
+    return Counter(dict(counted.iter_rows()))
 
 
 def _gini(histogram: dict[int, int]) -> float | None:

@@ -238,13 +238,17 @@ class OnRay:
     """The `Executor` protocol as Ray tasks. Parts and results wait in the object store, which spills to disk: no
     process ever holds more than a bucket."""
 
+    def combine(self, write: Write, groups: Sequence[Sequence[Any]]) -> list[Any]:
+        start_ray()
+        task = ray.remote(_write_bucket)
+        return [task.remote(write, index, *group) for index, group in enumerate(groups)]
+
     def shuffle(self, read: Read, items: Sequence[Any], write: Write, num_buckets: int) -> list[Any]:
         start_ray()
-        read_task = ray.remote(_read_part).options(num_returns=num_buckets)
-        write_task = ray.remote(_write_bucket)
-        parts = [read_task.remote(read, item) for item in items]
+        task = ray.remote(_read_part).options(num_returns=num_buckets)
+        parts = [task.remote(read, item) for item in items]
         columns = [[part] for part in parts] if num_buckets == 1 else parts
-        return [write_task.remote(write, bucket, *(part[bucket] for part in columns)) for bucket in range(num_buckets)]
+        return self.combine(write, [[part[bucket] for part in columns] for bucket in range(num_buckets)])
 
     def fetch(self, handles: Sequence[Any]) -> list[Any]:
         try:

@@ -20,9 +20,11 @@ import pyarrow.parquet as pq
 
 from selfstudy.checks import normal_question
 from selfstudy.cleaned import chunk_key_of, clean, removed_runs
-from selfstudy.coverage import PublishedTables, corpus_coverage, document_coverage
+from selfstudy.coverage import PublishedTables, corpus_coverage
 from selfstudy.ids import content_hash
-from selfstudy.publish.snapshot import latest_manifest, published_tables
+from selfstudy.publish.executor import Here
+from selfstudy.publish.measure import measure
+from selfstudy.publish.snapshot import CORPUS, DOCUMENTS, latest_manifest, published_tables
 from selfstudy.reasons import Ineligible
 from selfstudy.records import Sentence
 from selfstudy.store.commits import COMMITS, Commit
@@ -81,7 +83,7 @@ def verify(output: Folder, observer: Callable[[str], None] = lambda _: None) -> 
         _check_pairs(folder, manifest, tables, verdict)
         observer("conservation and coverage")
         _check_conservation(manifest, tables, verdict)
-        _check_coverage(folder, manifest, tables, verdict)
+        _check_coverage(folder, manifest, verdict)
     return verdict
 
 
@@ -253,12 +255,19 @@ def _check_conservation(manifest: dict[str, Any], tables: PublishedTables, verdi
     )
 
 
-def _check_coverage(folder: Folder, manifest: dict[str, Any], tables: PublishedTables, verdict: Verdict) -> None:
-    documents = document_coverage(tables)
-    published = pl.read_parquet(folder.read("coverage/documents.parquet"))
-    verdict.expect("coverage", documents.equals(published), True, "coverage/documents.parquet")
-    corpus = corpus_coverage(tables, documents)
-    verdict.expect("coverage", orjson.loads(folder.read("coverage/corpus.json")), corpus, "coverage/corpus.json")
+def _check_coverage(folder: Folder, manifest: dict[str, Any], verdict: Verdict) -> None:
+    with folder.open(DOCUMENTS) as file:
+        published = pl.read_parquet(file)
+    tallies = []
+    first = 0
+    for documents, tally in measure(folder, manifest["files"], Here()):
+        found = published.slice(first, documents.height)
+        verdict.expect("coverage", documents.equals(found), True, f"{DOCUMENTS} from row {first}")
+        first += documents.height
+        tallies.append(tally)
+    verdict.expect("coverage", published.height, first, DOCUMENTS)
+    corpus = corpus_coverage(tallies)
+    verdict.expect("coverage", orjson.loads(folder.read(CORPUS)), corpus, CORPUS)
     verdict.expect("coverage", manifest["coverage"], corpus, "manifest")
     accounted = corpus["eligible"] + corpus["removed"] + sum(corpus["ineligible_by_reason"].values())
     verdict.expect("sentences = eligible + ineligible + removed", corpus["sentences"], accounted, "manifest")

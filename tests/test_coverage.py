@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from selfstudy import coverage
 from selfstudy.coverage import (
     PublishedTables,
     corpus_coverage,
     document_coverage,
     document_lengths,
     sentences_of,
+    tally_of,
 )
 from selfstudy.coverage import _effective_number as effective_number
 from selfstudy.coverage import _gini as gini
@@ -38,6 +38,10 @@ def tables_for(units: Sequence[Unit], duplicate_of: dict[str, str] | None = None
         pl.col("chunk_id").replace_strict(twins, default=None, return_dtype=pl.String).alias("duplicate_of")
     )
     return PublishedTables(**{name: frame.lazy() for name, frame in frames.items()})
+
+
+def figures_of(tables: PublishedTables) -> dict[str, Any]:
+    return corpus_coverage([tally_of(tables, document_coverage(tables))])
 
 
 def finished(doc_id: str, num_pairs: int = 4, first: int = 0) -> Unit:
@@ -93,7 +97,7 @@ def test_the_figures_of_a_corpus() -> None:
     unread = Reject(stage=Stage.READ, reason=DocumentReject.INVALID_JSON, id="file:///x#line=1", source_uri="file:///x")
     copy = Reject(stage=Stage.PREPARE, reason=DocumentReject.DUPLICATE_DOCUMENT, id="file:///x", doc_id="a")
     tables = tables_for([*units, Unit(unit_id="x", split_id="s", last=True, num_documents=2, rejects=(unread, copy))])
-    corpus = corpus_coverage(tables, document_coverage(tables))
+    corpus = figures_of(tables)
     assert (corpus["documents"], corpus["pairs"], corpus["asked"], corpus["never_asked"]) == (2, 10, 10, 14)
     assert corpus["coverage_sentences"] == round(10 / 24, 6)
     assert corpus["document_rejects_by_reason"] == {"invalid_json": 1, "duplicate_document": 1}
@@ -119,7 +123,7 @@ def test_an_equal_chunk_counts_apart() -> None:
     assert documents["b"]["coverage_sentences"] is None
     assert documents["b"]["eligible_by_decile"] == [0] * 10
     assert documents["a"]["sentences"] == 14
-    assert corpus_coverage(tables, document_coverage(tables))["sentences"] == 14
+    assert figures_of(tables)["sentences"] == 14
 
 
 def test_a_document_without_eligible_sentences_has_no_coverage() -> None:
@@ -128,27 +132,25 @@ def test_a_document_without_eligible_sentences_has_no_coverage() -> None:
     (row,) = document_coverage(tables).rows(named=True)
     assert row["coverage_sentences"] is None
     assert row["coverage_chars"] is None
-    corpus = corpus_coverage(tables, document_coverage(tables))
+    corpus = figures_of(tables)
     assert corpus["coverage_sentences"] is None
     assert corpus["gini_sentences"] is None
     assert corpus["effective_sentences"] == 0.0
 
 
-def test_slices_add_up_to_the_same_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    text = " ".join(prose(30, first=100 * number) for number in range(4))
-    units = [sampled_unit(text, config_of(chunks={"min_tokens": 40, "max_tokens": 90}))]
-    tables = tables_for(units)
-    whole = document_coverage(tables)
-    figures = corpus_coverage(tables, whole)
-    monkeypatch.setattr(coverage, "_CHUNKS_PER_SLICE", 2)
-    assert len(coverage.slices_of(tables)) > 3
-    assert document_coverage(tables).equals(whole)
-    assert corpus_coverage(tables, whole) == figures
+def test_tallies_of_documents_add_up_to_those_of_the_corpus() -> None:
+    units = [finished("a"), finished("b", num_pairs=6, first=20), finished("c", num_pairs=0, first=40)]
+    parts = [tables_for([unit]) for unit in units]
+    whole = tables_for(units)
+    assert pl.concat([document_coverage(part) for part in parts]).equals(document_coverage(whole))
+    figures = corpus_coverage(tally_of(part, document_coverage(part)) for part in parts)
+    assert figures == figures_of(whole)
+    assert sum(figures["asked_by_decile"]) == figures["asked"] == 10
 
 
 def test_an_empty_snapshot() -> None:
     tables = tables_for([Unit(unit_id="x", split_id="s", last=True, num_documents=0)])
-    corpus = corpus_coverage(tables, document_coverage(tables))
+    corpus = figures_of(tables)
     assert (corpus["documents"], corpus["pairs"], corpus["kept_share"]) == (0, 0, 1.0)
 
 

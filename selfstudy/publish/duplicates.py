@@ -19,15 +19,13 @@ from selfstudy.checks import normal_question
 from selfstudy.ids import content_hash
 from selfstudy.publish.executor import Executor
 from selfstudy.publish.rows import deal, gather, read_rows
-from selfstudy.store.commits import Commit
+from selfstudy.store.commits import read_commits
 from selfstudy.store.filesystem import Folder
 
 _COPY = {"doc_id": pl.String, "prefix": pl.String, "source_uri": pl.String, "chunk_id": pl.String}
 
 
-def find_copies(
-    source: Folder, groups: Sequence[Sequence[Commit]], executor: Executor, num_buckets: int
-) -> pl.DataFrame:
+def find_copies(source: Folder, groups: Sequence[Sequence[str]], executor: Executor, num_buckets: int) -> pl.DataFrame:
     """Return the dropped copies of documents: doc_id, prefix of the split, source_uri."""
     found = executor.shuffle(partial(_deal_documents, source, num_buckets), groups, _copies_of_bucket, num_buckets)
     copies: list[pl.DataFrame] = executor.fetch(found)
@@ -35,7 +33,7 @@ def find_copies(
 
 
 def find_repeats(
-    source: Folder, groups: Sequence[Sequence[Commit]], copies: pl.DataFrame, executor: Executor, num_buckets: int
+    source: Folder, groups: Sequence[Sequence[str]], copies: pl.DataFrame, executor: Executor, num_buckets: int
 ) -> list[str]:
     """Return the pair_ids of repeated questions. Pairs that are not published for another reason repeat nothing."""
     published = executor.shuffle(
@@ -88,8 +86,10 @@ def prefix_of(unit_id: pl.Expr) -> pl.Expr:
     return unit_id.str.split("-").list.first()
 
 
-def _deal_documents(source: Folder, num_buckets: int, commits: Sequence[Commit]) -> list[pl.DataFrame | None]:
-    chunks = read_rows(source, commits, "chunks", ["doc_id", "source_uri", "chunk_id", "unit_id"])
+def _deal_documents(source: Folder, num_buckets: int, unit_ids: Sequence[str]) -> list[pl.DataFrame | None]:
+    chunks = read_rows(
+        source, read_commits(source, unit_ids), "chunks", ["doc_id", "source_uri", "chunk_id", "unit_id"]
+    )
     documents = (
         chunks.with_columns(prefix_of(pl.col("unit_id")).alias("prefix"))
         .group_by("doc_id", "prefix")
@@ -104,8 +104,9 @@ def _copies_of_bucket(_bucket: int, parts: list[pl.DataFrame | None]) -> pl.Data
 
 
 def _deal_keys(
-    source: Folder, copies: pl.DataFrame, num_buckets: int, commits: Sequence[Commit]
+    source: Folder, copies: pl.DataFrame, num_buckets: int, unit_ids: Sequence[str]
 ) -> list[tuple[pl.DataFrame | None, pl.DataFrame | None]]:
+    commits = read_commits(source, unit_ids)
     keys = read_rows(source, commits, "chunks", ["chunk_id", "chunk_key", "doc_id", "unit_id"])
     columns = ["pair_id", "chunk_id", "chunk_key", "doc_id", "unit_id", "question", "target_start"]
     pairs = read_rows(source, commits, "pairs", columns)

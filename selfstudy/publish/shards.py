@@ -1,15 +1,16 @@
-"""Units -> the snapshot's Parquet shards: read each unit once, deal its rows into buckets, write a bucket at a time.
+"""Units -> the snapshot's Parquet shards: read each unit once, deal its rows into buckets, sort each, write shards.
 
-A row's bucket follows from a hash (chunk_key of pairs and chunks), so that shards have about equal sizes, the
-order does not follow the corpus, and no process needs to know what the others read.
+A row's bucket follows from a hash (chunk_key of pairs and chunks), so that buckets have about equal sizes, the
+order does not follow the corpus, and no process needs to know what the others read. A shard is some neighbouring
+buckets, written one after the other: a task's memory is that of a bucket, whatever the size of a shard.
 """
 
 from __future__ import annotations
 
-import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import polars as pl
@@ -17,22 +18,30 @@ import pyarrow as pa
 
 from selfstudy.ids import keyed_fraction
 from selfstudy.publish.duplicates import twins_among, without_copies
+from selfstudy.publish.files import parquet_file
 from selfstudy.publish.rows import deal, gather, read_rows
 from selfstudy.reasons import Stage, TargetReject
-from selfstudy.store.commits import Commit, to_parquet
+from selfstudy.store.commits import read_commits
 from selfstudy.store.filesystem import Folder
 from selfstudy.tables import CHUNKS, PAIRS, REJECTS, REMOVED, Table
 
 _MB = 1_000_000
+# Of compressed rows; sorted and decompressed a bucket is about ten times as much.
+_BUCKET_BYTES = 8 * _MB
 
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """A series of shards: NAME-00000-of-0000N.parquet."""
+    """A series of shards, NAME-00000-of-0000N.parquet, of so many buckets each."""
 
     name: str
     table: Table
     num_shards: int
+    buckets_per_shard: int
+
+    @property
+    def num_buckets(self) -> int:
+        return self.num_shards * self.buckets_per_shard
 
     def shard_name(self, index: int) -> str:
         return f"{self.name}-{index:05d}-of-{self.num_shards:05d}.parquet"
@@ -49,7 +58,7 @@ _ORDER = {
 
 @dataclass(frozen=True, slots=True)
 class ShardPlan:
-    """All that the tasks need. Buckets are numbered through the outputs in their order.
+    """All that the tasks need. Buckets and shards are numbered through the outputs in their order.
 
     `copies` and `repeats` are what `duplicates` found; equal chunks are found in the bucket where they meet.
     """
@@ -65,7 +74,17 @@ class ShardPlan:
 
     @property
     def num_buckets(self) -> int:
-        return sum(output.num_shards for output in self.outputs)
+        return sum(output.num_buckets for output in self.outputs)
+
+    @property
+    def shards(self) -> list[tuple[Output, int]]:
+        """Each shard as its output and its index there."""
+        return [(output, index) for output in self.outputs for index in range(output.num_shards)]
+
+    def by_shard(self, buckets: Sequence[Any]) -> list[Sequence[Any]]:
+        """Group what there is one of per bucket by the shards that the buckets belong to."""
+        left = iter(buckets)
+        return [list(islice(left, output.buckets_per_shard)) for output, _ in self.shards]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,29 +95,39 @@ class Part:
     keys: pl.DataFrame | None = None
 
 
-def plan_outputs(commits: Sequence[Commit], *, shard_mb: float, validation_fraction: float) -> tuple[Output, ...]:
-    """Choose the number of shards of each table from the sizes of the units' files."""
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """Sorted rows of a shard, and the rejects of pairs that are not published. None is no rows."""
 
-    def num_shards(table: str, share: float = 1.0) -> int:
-        num_bytes = sum(commit.files[table]["bytes"] for commit in commits if table in commit.files)
-        return max(1, math.ceil(share * int(num_bytes) / (shard_mb * _MB)))
+    rows: pa.Table | None
+    rejects: pa.Table | None
+
+
+def plan_outputs(num_bytes: Mapping[str, int], *, shard_mb: float, validation_fraction: float) -> tuple[Output, ...]:
+    """Choose the number of shards and buckets from the sizes of the units' files by table."""
+
+    def series(name: str, table: Table, share: float = 1.0) -> Output:
+        size = share * num_bytes.get(table.name, 0)
+        num_shards = max(1, math.ceil(size / (shard_mb * _MB)))
+        return Output(name, table, num_shards, max(1, math.ceil(size / num_shards / _BUCKET_BYTES)))
 
     return (
-        Output("data/train", PAIRS, num_shards("pairs", 1 - validation_fraction)),
-        Output("data/validation", PAIRS, num_shards("pairs", validation_fraction)),
-        Output("chunks/chunks", CHUNKS, num_shards("chunks")),
-        Output("removed/removed", REMOVED, num_shards("removed")),
-        Output("rejects/rejects", REJECTS, num_shards("rejects")),
+        series("data/train", PAIRS, 1 - validation_fraction),
+        series("data/validation", PAIRS, validation_fraction),
+        series("chunks/chunks", CHUNKS),
+        series("removed/removed", REMOVED),
+        series("rejects/rejects", REJECTS),
     )
 
 
-def deal_units(plan: ShardPlan, item: Sequence[Commit] | pl.DataFrame) -> list[Part]:
+def deal_units(plan: ShardPlan, item: Sequence[str] | pl.DataFrame) -> list[Part]:
     """Return rows bucket by bucket: those of some units, or the rejects of dropped copies as they are."""
     if isinstance(item, pl.DataFrame):
         rows = {"rejects/rejects": item}
         return [part for output in plan.outputs for part in _parts(rows.get(output.name), None, output)]
+    commits = read_commits(plan.source, item)
     tables = {
-        name: without_copies(read_rows(plan.source, item, name, keep_fields=plan.keep_fields), plan.copies)
+        name: without_copies(read_rows(plan.source, commits, name, keep_fields=plan.keep_fields), plan.copies)
         for name in _ORDER
     }
     pairs, keys = tables["pairs"], tables["chunks"].select("chunk_id", "chunk_key")
@@ -113,27 +142,35 @@ def deal_units(plan: ShardPlan, item: Sequence[Commit] | pl.DataFrame) -> list[P
     return [part for output in plan.outputs for part in _parts(rows[output.name], keys, output)]
 
 
-def write_shard(plan: ShardPlan, bucket: int, parts: Sequence[Part]) -> list[dict[str, Any]]:
-    """Write the rows of a bucket in their order and return the manifest's entries.
+def sort_bucket(plan: ShardPlan, bucket: int, parts: Sequence[Part]) -> Bucket:
+    """Put the rows of a bucket together in their order, without pairs that are not published."""
+    output = _output_of(plan, bucket)
+    rows = gather([part.rows for part in parts])
+    keys = gather([part.keys for part in parts])
+    if rows is None:
+        return Bucket(None, None)
+    rejects: pl.DataFrame | None = None
+    if output.table == CHUNKS:
+        rows = rows.drop("duplicate_of").join(twins_among(rows), on="chunk_id", how="left")
+    if keys is not None:
+        rows, rejects = _without_repeats(rows, keys, plan.repeats)
+    return Bucket(_sorted(rows, output.table, plan), None if rejects is None else _sorted(rejects, REJECTS, plan))
+
+
+def write_shard(plan: ShardPlan, index: int, buckets: Sequence[Bucket]) -> list[dict[str, Any]]:
+    """Write the buckets of a shard and return the manifest's entries.
 
     Pairs that are not published become a file of rejects beside.
     """
-    output, index = _output_of(plan, bucket)
-    rows = gather([part.rows for part in parts])
-    keys = gather([part.keys for part in parts])
-    rejects: pl.DataFrame | None = None
-    if rows is not None and output.table == CHUNKS:
-        rows = rows.drop("duplicate_of").join(twins_among(rows), on="chunk_id", how="left")
-    if rows is not None and keys is not None:
-        rows, rejects = _without_repeats(rows, keys, plan.repeats)
-    entries = []
+    output, number = plan.shards[index]
+    name = output.shard_name(number)
     # An empty validation split is none; every other table is there even if it has nothing to say.
-    if output.name != "data/validation" or (rows is not None and rows.height):
-        entries.append(_write(plan, output.table, output.shard_name(index), rows))
-    if rejects is not None and rejects.height:
-        name = output.shard_name(index).replace("data/", "rejects/repeated-")
-        entries.append(_write(plan, REJECTS, name, rejects))
-    return entries
+    is_optional = output.name == "data/validation"
+    rejects_name = name.replace("data/", "rejects/repeated-")
+    return [
+        *_write(plan, output.table, name, [bucket.rows for bucket in buckets], is_optional=is_optional),
+        *_write(plan, REJECTS, rejects_name, [bucket.rejects for bucket in buckets], is_optional=True),
+    ]
 
 
 def _without_repeats(
@@ -149,24 +186,23 @@ def _without_repeats(
     return pairs.filter(~is_twin & ~is_repeat), pl.concat(rejects)
 
 
-def _write(plan: ShardPlan, table: Table, name: str, rows: pl.DataFrame | None) -> dict[str, Any]:
-    with_optional = rows is not None and "answer_token_ids" in rows.columns
-    schema = table.schema(plan.keep_fields, with_optional=with_optional)
-    arrow = schema.empty_table() if rows is None else rows.sort(_ORDER[table.name]).select(schema.names).to_arrow()
-    data = to_parquet(arrow.cast(schema))
-    plan.target.write(name, data)
-    return file_entry(name, table.name, arrow.num_rows, data)
+def _sorted(rows: pl.DataFrame, table: Table, plan: ShardPlan) -> pa.Table:
+    schema = table.schema(plan.keep_fields, with_optional="answer_token_ids" in rows.columns)
+    return rows.sort(_ORDER[table.name]).select(schema.names).to_arrow().cast(schema)
 
 
-def file_entry(name: str, table: str, num_rows: int, data: bytes) -> dict[str, Any]:
-    """Return how a manifest lists a file."""
-    return {
-        "name": name,
-        "table": table,
-        "rows": num_rows,
-        "bytes": len(data),
-        "sha256": hashlib.sha256(data).hexdigest(),
-    }
+def _write(
+    plan: ShardPlan, table: Table, name: str, tables: Sequence[pa.Table | None], *, is_optional: bool
+) -> Iterator[dict[str, Any]]:
+    present = [rows for rows in tables if rows is not None and rows.num_rows]
+    if is_optional and not present:
+        return
+    # Traced and untraced answers may meet; null stands for what was not traced.
+    empty = table.schema(plan.keep_fields).empty_table()
+    rows = pa.concat_tables(present or [empty], promote_options="default")
+    with parquet_file(plan.target, name, table.name, rows.schema) as (file, entry):
+        file.write(rows)
+    yield entry
 
 
 def copy_rejects(copies: pl.DataFrame) -> pl.DataFrame:
@@ -208,18 +244,18 @@ def _validation_documents(doc_ids: Sequence[str], plan: ShardPlan) -> list[str]:
 
 def _parts(rows: pl.DataFrame | None, keys: pl.DataFrame | None, output: Output) -> list[Part]:
     if rows is None:
-        return [Part(None)] * output.num_shards
+        return [Part(None)] * output.num_buckets
     key = _ORDER[output.table.name][0]
     # The ids of rejected documents are uris; all other keys are hashes already.
-    dealt = deal(rows, key, output.num_shards, is_hash=key != "id")
+    dealt = deal(rows, key, output.num_buckets, is_hash=key != "id")
     if output.table != PAIRS or keys is None:
         return [Part(part) for part in dealt]
-    return [Part(part, near) for part, near in zip(dealt, deal(keys, key, output.num_shards), strict=True)]
+    return [Part(part, near) for part, near in zip(dealt, deal(keys, key, output.num_buckets), strict=True)]
 
 
-def _output_of(plan: ShardPlan, bucket: int) -> tuple[Output, int]:
+def _output_of(plan: ShardPlan, bucket: int) -> Output:
     for output in plan.outputs:
-        if bucket < output.num_shards:
-            return output, bucket
-        bucket -= output.num_shards
+        if bucket < output.num_buckets:
+            return output
+        bucket -= output.num_buckets
     raise IndexError(bucket)

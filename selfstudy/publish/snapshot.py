@@ -11,8 +11,7 @@ files again. Nothing that was published before is touched.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -23,27 +22,24 @@ import polars as pl
 import pyarrow.dataset
 
 from selfstudy.config import Config
-from selfstudy.coverage import PublishedTables, corpus_coverage, document_coverage
+from selfstudy.coverage import PublishedTables, corpus_coverage
 from selfstudy.ids import content_hash
 from selfstudy.publish.card import render_card
 from selfstudy.publish.duplicates import find_copies, find_repeats
 from selfstudy.publish.executor import Executor
-from selfstudy.publish.shards import ShardPlan, copy_rejects, deal_units, file_entry, plan_outputs, write_shard
+from selfstudy.publish.files import parquet_file
+from selfstudy.publish.measure import measure
+from selfstudy.publish.shards import ShardPlan, copy_rejects, deal_units, plan_outputs, sort_bucket, write_shard
+from selfstudy.publish.survey import Survey, group_units, survey_units
 from selfstudy.reasons import TargetReject
 from selfstudy.recipe import Recipe
 from selfstudy.redact import redacted
-from selfstudy.store.commits import Commit, read_commit, to_parquet
 from selfstudy.store.filesystem import Folder
 from selfstudy.tables import COVERAGE
 
 LATEST = "latest.json"
-# What one task reads at a time; decompressed and dealt it is about ten times as much.
-_GROUP_BYTES = 8_000_000
-# A larger corpus has larger groups instead of ever more parts.
-_MAX_GROUPS = 1_000
-_READ_THREADS = 16
-
-
+DOCUMENTS = "coverage/documents.parquet"
+CORPUS = "coverage/corpus.json"
 # Before so many targets are done, a share of rejects says little.
 MIN_TARGETS_FOR_SHARE = 1000
 
@@ -85,16 +81,15 @@ def publish(
     if latest is not None and latest["fingerprint"] == fingerprint:
         return latest
     on_start()
-    commits = read_commits(output, unit_ids)
-    _refuse_too_many_rejects(commits, config)
+    unit_ids = sorted(unit_ids)
+    survey = survey_units(output, unit_ids, executor)
+    _refuse_too_many_rejects(survey, config)
     number = 1 + (int(latest["snapshot"].split("-", 1)[0]) if latest else 0)
     snapshot = f"{number:06d}-{fingerprint[:12]}"
     target = output.child(f"snapshots/{snapshot}")
-    files = _write_tables(output, target, commits, config, executor)
-    tables = published_tables(target, files)
-    documents = document_coverage(tables)
-    coverage = corpus_coverage(tables, documents)
-    files += _write_coverage(target, documents, coverage)
+    files = _write_tables(output, target, unit_ids, survey, config, executor)
+    documents, coverage = _write_coverage(target, files, executor)
+    files.append(documents)
     manifest = {
         "snapshot": snapshot,
         "fingerprint": fingerprint,
@@ -105,8 +100,8 @@ def publish(
         "config": redacted(config.model_dump(mode="json")),
         "recipe": {"hash": recipe.hash, "ask_hash": recipe.ask_hash, "ask": recipe.ask, "shape": recipe.shape},
         "versions": versions,
-        "units": len(commits),
-        "counts": _published_counts(tables, commits, coverage),
+        "units": survey.num_units,
+        "counts": _published_counts(survey, coverage),
         "rows": {
             split: sum(file["rows"] for file in files if file["name"].startswith(f"data/{split}-"))
             for split in ("train", "validation")
@@ -141,13 +136,10 @@ def reject_share(targets: int, rejected: int) -> float:
     return rejected / targets if targets >= MIN_TARGETS_FOR_SHARE else 0.0
 
 
-def _refuse_too_many_rejects(commits: Sequence[Commit], config: Config) -> None:
-    targets = sum(commit.counts["targets"] for commit in commits)
-    rejected: Counter[str] = Counter()
-    for commit in commits:
-        rejected.update(commit.counts["targets_rejected"])
+def _refuse_too_many_rejects(survey: Survey, config: Config) -> None:
+    targets = survey.counts["targets"]
     # A corpus that repeats itself is no failure of the generator.
-    rejected.pop(TargetReject.DUPLICATE_CHUNK.value, None)
+    rejected = Counter({reason: n for reason, n in survey.rejected.items() if reason != TargetReject.DUPLICATE_CHUNK})
     share = reject_share(targets, rejected.total())
     if share > config.limits.max_reject_share:
         most = ", ".join(f"{reason} {number:,}" for reason, number in rejected.most_common(3))
@@ -155,11 +147,6 @@ def _refuse_too_many_rejects(commits: Sequence[Commit], config: Config) -> None:
             f"limits.max_reject_share: {share:.0%} of {targets:,} targets were rejected, more than "
             f"{config.limits.max_reject_share:.0%} ({most}); nothing is published"
         )
-
-
-def read_commits(output: Folder, unit_ids: Sequence[str]) -> list[Commit]:
-    with ThreadPoolExecutor(_READ_THREADS) as pool:
-        return list(pool.map(partial(read_commit, output), sorted(unit_ids)))
 
 
 def published_tables(target: Folder, files: Sequence[dict[str, Any]]) -> PublishedTables:
@@ -180,19 +167,20 @@ def scan_parquet(folder: Folder, names: Sequence[str]) -> pl.LazyFrame:
 
 
 def _write_tables(
-    output: Folder, target: Folder, commits: Sequence[Commit], config: Config, executor: Executor
+    output: Folder, target: Folder, unit_ids: Sequence[str], survey: Survey, config: Config, executor: Executor
 ) -> list[dict[str, Any]]:
-    groups = list(_groups(commits))
+    groups = group_units(unit_ids, survey.num_bytes.total())
     copies = find_copies(output, groups, executor, len(groups))
     repeats: list[str] = []
     if config.checks.enabled:
         repeats = find_repeats(output, groups, copies, executor, len(groups))
+    outputs = plan_outputs(
+        survey.num_bytes, shard_mb=config.publish.shard_mb, validation_fraction=config.publish.validation_fraction
+    )
     plan = ShardPlan(
         source=output,
         target=target,
-        outputs=plan_outputs(
-            commits, shard_mb=config.publish.shard_mb, validation_fraction=config.publish.validation_fraction
-        ),
+        outputs=outputs,
         copies=copies,
         repeats=tuple(repeats),
         keep_fields=tuple(config.corpus.keep_fields),
@@ -200,45 +188,32 @@ def _write_tables(
         validation_fraction=config.publish.validation_fraction,
     )
     items: list[Any] = [*groups, copy_rejects(copies)]
-    written = executor.shuffle(partial(deal_units, plan), items, partial(write_shard, plan), plan.num_buckets)
+    buckets = executor.shuffle(partial(deal_units, plan), items, partial(sort_bucket, plan), plan.num_buckets)
+    written = executor.combine(partial(write_shard, plan), plan.by_shard(buckets))
     return [entry for entries in executor.fetch(written) for entry in entries]
 
 
-def _groups(commits: Sequence[Commit]) -> Iterator[list[Commit]]:
-    """Cut the commits into groups whose files have about _GROUP_BYTES together."""
-    sizes = [sum(file["bytes"] for file in commit.files.values()) for commit in commits]
-    group_bytes = max(_GROUP_BYTES, sum(sizes) // _MAX_GROUPS)
-    group: list[Commit] = []
-    num_bytes = 0
-    for commit, size in zip(commits, sizes, strict=True):
-        group.append(commit)
-        num_bytes += size
-        if num_bytes >= group_bytes:
-            yield group
-            group, num_bytes = [], 0
-    if group:
-        yield group
-
-
-def _published_counts(tables: PublishedTables, commits: Sequence[Commit], coverage: dict[str, Any]) -> dict[str, int]:
+def _published_counts(survey: Survey, coverage: dict[str, Any]) -> dict[str, int]:
     """What law 4 adds up. Documents come from the units, all else from the published tables."""
-    num_targets = tables.chunks.select(pl.col("targets").list.len().sum()).collect(engine="streaming").item()
     return {
-        "documents": sum(commit.counts["documents"] for commit in commits),
+        "documents": survey.counts["documents"],
         "documents_chunked": coverage["documents"],
         "documents_rejected": sum(coverage["document_rejects_by_reason"].values()),
-        "targets": int(num_targets or 0),
+        "targets": coverage["targets"],
         "pairs": coverage["pairs"],
         "targets_rejected": sum(coverage["target_rejects_by_reason"].values()),
-    } | {
-        name: sum(commit.counts[name] for commit in commits)
-        for name in ("prompt_tokens", "cached_tokens", "completion_tokens")
-    }
+    } | {name: survey.counts[name] for name in ("prompt_tokens", "cached_tokens", "completion_tokens")}
 
 
-def _write_coverage(target: Folder, documents: pl.DataFrame, coverage: dict[str, Any]) -> list[dict[str, Any]]:
-    table = documents.to_arrow().cast(COVERAGE.schema())
-    data = to_parquet(table)
-    target.write("coverage/documents.parquet", data)
-    target.write("coverage/corpus.json", orjson.dumps(coverage, option=orjson.OPT_INDENT_2))
-    return [file_entry("coverage/documents.parquet", "coverage", table.num_rows, data)]
+def _write_coverage(
+    target: Folder, files: Sequence[dict[str, Any]], executor: Executor
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Write the coverage and return the entry of its documents and the corpus's figures."""
+    tallies = []
+    with parquet_file(target, DOCUMENTS, COVERAGE.name, COVERAGE.schema()) as (file, entry):
+        for documents, tally in measure(target, files, executor):
+            file.write(documents.to_arrow().cast(COVERAGE.schema()))
+            tallies.append(tally)
+    coverage = corpus_coverage(tallies)
+    target.write(CORPUS, orjson.dumps(coverage, option=orjson.OPT_INDENT_2))
+    return entry, coverage

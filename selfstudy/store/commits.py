@@ -12,8 +12,10 @@ import hashlib
 import io
 import secrets
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import orjson
@@ -25,7 +27,8 @@ from selfstudy.store.filesystem import Folder
 COMMITS = "units/commits"
 _SUFFIX = ".json"
 _LAST = "-last"
-_ROWS_PER_GROUP = 2_000
+_READ_THREADS = 16
+ROWS_PER_GROUP = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +134,12 @@ def read_commit(output: Folder, unit_id: str) -> Commit:
     return Commit.parse(output.read(commit_name(unit_id)))
 
 
+def read_commits(output: Folder, unit_ids: Sequence[str]) -> list[Commit]:
+    """Read the commits of some units, in their order."""
+    with ThreadPoolExecutor(_READ_THREADS) as pool:
+        return list(pool.map(partial(read_commit, output), unit_ids))
+
+
 def commit_name(unit_id: str) -> str:
     return f"{COMMITS}/{unit_id}{_SUFFIX}"
 
@@ -138,5 +147,5 @@ def commit_name(unit_id: str) -> str:
 def to_parquet(table: pa.Table) -> bytes:
     """Small row groups: a reader that wants some of the rows finds them by their statistics."""
     buffer = io.BytesIO()
-    pq.write_table(table, buffer, compression="zstd", row_group_size=_ROWS_PER_GROUP)
+    pq.write_table(table, buffer, compression="zstd", row_group_size=ROWS_PER_GROUP)
     return buffer.getvalue()

@@ -12,7 +12,7 @@ import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
@@ -73,8 +73,26 @@ class Folder:
         if not self.is_local:
             self.fs.pipe_file(self.path(name), data)
             return
-        with self._temporary(name, data) as temporary:
-            temporary.replace(self.path(name))
+        with self.writing(name) as file:
+            file.write(data)
+
+    @contextlib.contextmanager
+    def writing(self, name: str) -> Iterator[IO[bytes]]:
+        """Write an object in pieces. It appears, whole, when the block ends, and never if the block raises."""
+        if self.is_local:
+            with self._temporary(name) as (temporary, file):
+                yield file
+                _to_disk(file)
+                temporary.replace(self.path(name))
+            return
+        file = self.fs.open(self.path(name), "wb", autocommit=False)
+        try:
+            yield file
+            file.close()
+        except BaseException:
+            file.discard()
+            raise
+        file.commit()
 
     def create(self, name: str, data: bytes) -> bool:
         """Write an object if its name is free; return False if it was taken."""
@@ -84,7 +102,9 @@ class Folder:
             except FileExistsError:
                 return False
             return True
-        with self._temporary(name, data) as temporary:
+        with self._temporary(name) as (temporary, file):
+            file.write(data)
+            _to_disk(file)
             try:
                 # link() refuses a taken name and shows the whole content at once; open("x") would do only the first.
                 os.link(temporary, self.path(name))
@@ -98,16 +118,18 @@ class Folder:
             self.fs.rm(self.path(name), recursive=True)
 
     @contextlib.contextmanager
-    def _temporary(self, name: str, data: bytes) -> Iterator[Path]:
+    def _temporary(self, name: str) -> Iterator[tuple[Path, IO[bytes]]]:
         target = Path(self.path(name))
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}.tmp")
         try:
             with temporary.open("wb") as file:
-                file.write(data)
-                file.flush()
-                # A commit must never survive a power cut that its data did not.
-                os.fsync(file.fileno())
-            yield temporary
+                yield temporary, file
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def _to_disk(file: IO[bytes]) -> None:
+    """A commit must never survive a power cut that its data did not."""
+    file.flush()
+    os.fsync(file.fileno())

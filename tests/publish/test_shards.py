@@ -96,6 +96,34 @@ def test_validation_holds_whole_documents_and_stays(tmp_path: Path) -> None:
     assert not later & train
 
 
+def test_how_rows_are_dealt_shows_in_no_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tasks read groups of units, sort buckets, count buckets of documents: none of these borders can be seen."""
+    rows = [*documents(30), {"id": "bad"}]
+    rows += [{**row, "id": f"again {row['id']}"} for row in rows[:3]]
+    folder = corpus(tmp_path / "in", {f"{n}.jsonl": rows[n::3] for n in range(3)})
+    tables = []
+    for name in ("whole", "cut"):
+        config = config_for(folder, tmp_path / name, chunks={"per_unit": 3})
+        if name == "cut":
+            monkeypatch.setattr("selfstudy.publish.survey._GROUP_BYTES", 9_000)
+            monkeypatch.setattr("selfstudy.publish.survey._UNITS_PER_BATCH", 2)
+            monkeypatch.setattr("selfstudy.publish.shards._BUCKET_BYTES", 1_000)
+            monkeypatch.setattr("selfstudy.publish.measure._CHUNKS_PER_BUCKET", 2)
+            monkeypatch.setattr("selfstudy.publish.measure._ROWS_PER_PART", 5)
+        manifest = publish_corpus(config)
+        check(config, manifest)
+        folder_of = Folder.at(config.output).child(f"snapshots/{manifest['snapshot']}")
+        coverage = pl.read_parquet(folder_of.path("coverage/documents.parquet")).sort("doc_id")
+        found = {table: read(config, manifest, table) for table in ("pairs", "chunks", "removed", "rejects")}
+        found["pairs"] = found["pairs"].drop("created_at")
+        found["rejects"] = found["rejects"].sort("id", "stage", "unit_id")
+        tables.append(({**found, "coverage": coverage}, manifest["coverage"]))
+    (whole, figures), (cut, figures_of_cut) = tables
+    assert figures == figures_of_cut
+    for name, table in whole.items():
+        assert table.equals(cut[name]), name
+
+
 @pytest.mark.parametrize(("fraction", "empty"), [(0.0, "validation"), (1.0, "train")])
 def test_without_validation_or_without_train(tmp_path: Path, fraction: float, empty: str) -> None:
     folder = corpus(tmp_path / "in", {"a.jsonl": documents(5)})
