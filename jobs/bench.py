@@ -38,7 +38,10 @@ def main() -> None:
 
 @app.command()
 def prepare(
-    corpus: Annotated[str | None, typer.Option(help="File, folder or glob of other text than the sample.")] = None,
+    corpus: Annotated[
+        str | None,
+        typer.Option(help="File, folder or glob, or `sample`. By default real documents where there are some."),
+    ] = None,
     corpus_mb: Annotated[float, typer.Option(help="Size to which the sample is replicated.")] = 5.0,
     repetitions: Annotated[int, typer.Option(min=1, help="Passes over the corpus; the median counts.")] = 3,
     memory: Annotated[bool, typer.Option("--memory", help="Also watch the whole job's memory. Takes long.")] = False,

@@ -19,7 +19,7 @@ from typing import Any
 import orjson
 import psutil  # type: ignore[import-untyped]
 
-from jobs.bench_prepare import SAMPLE
+from jobs.corpora import SAMPLE
 from selfstudy.config import CorpusConfig
 from selfstudy.corpus.normalise import normalise
 from selfstudy.corpus.read import RawDocument, read_split

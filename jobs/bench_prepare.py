@@ -6,7 +6,6 @@ code. A megabyte is one million bytes of the documents' text as it was read, mar
 
 from __future__ import annotations
 
-import shutil
 import statistics
 import tempfile
 import time
@@ -17,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from jobs.corpora import SAMPLE, real_documents, replicate_files
 from selfstudy.config import Config, parse_config
 from selfstudy.corpus.normalise import normalise
 from selfstudy.corpus.read import RawDocument, read_split
@@ -29,7 +29,6 @@ from selfstudy.text.chunks import chunk_document
 from selfstudy.text.eligibility import judge_sentences
 from selfstudy.text.sentences import split_sentences
 
-SAMPLE = Path(__file__).parent / "sample" / "corpus"
 STEPS = ("read", "normalise", "sentences", "eligibility", "chunks", "filter", "targets")
 AIMS = {"mb_per_s_without_filter": 3.0, "filter_sentences_per_s": 20_000.0}
 _MB = 1_000_000
@@ -55,16 +54,16 @@ class _Measured:
 
 
 def bench_prepare(*, corpus: str | None = None, corpus_mb: float = 5.0, repetitions: int = 3) -> dict[str, Any]:
-    """Run the steps over a corpus (a path, folder or glob; by default the sample, replicated to `corpus_mb`) and
-    return the medians of the repetitions."""
+    """Run the steps over a corpus (a path, folder or glob, or `sample`: the sample replicated to `corpus_mb`; by
+    default real documents where there are some) and return the medians of the repetitions."""
     with tempfile.TemporaryDirectory(prefix="bench-prepare-") as folder:
-        path = corpus
-        if path is None:
+        paths = [corpus] if corpus else real_documents()
+        if corpus == "sample" or not paths:
             replicate_files(SAMPLE, Path(folder), corpus_mb)
-            path = folder
+            paths = [folder]
         config = parse_config(
             {
-                "corpus": {"paths": [path]},
+                "corpus": {"paths": paths},
                 "output": "unused",
                 "engine": {"kind": "extractive"},
                 "filter": {"kind": "rules"},
@@ -72,17 +71,6 @@ def bench_prepare(*, corpus: str | None = None, corpus_mb: float = 5.0, repetiti
         )
         passes = [_measure(config) for _ in range(repetitions)]
     return _figures(passes)
-
-
-def replicate_files(source: Path, target: Path, corpus_mb: float) -> None:
-    """Copy all files of a folder under new names, again and again, until there are so many megabytes."""
-    files = sorted(file for file in source.iterdir() if file.is_file())
-    num_bytes = copy = 0
-    while num_bytes < corpus_mb * _MB:
-        for file in files:
-            shutil.copyfile(file, target / f"{copy:04d}-{file.name}")
-            num_bytes += file.stat().st_size
-        copy += 1
 
 
 def _measure(config: Config) -> _Measured:

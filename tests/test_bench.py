@@ -12,7 +12,7 @@ from tests.factories import prose
 @pytest.mark.parametrize("real", [False, True])
 def test_prepare_prints_one_json_object(tmp_path: Path, real: bool) -> None:
     (tmp_path / "a.txt").write_text(prose(40))
-    source = ["--corpus", str(tmp_path)] if real else ["--corpus-mb", "0.05"]
+    source = ["--corpus", str(tmp_path)] if real else ["--corpus", "sample", "--corpus-mb", "0.05"]
     result = CliRunner().invoke(app, ["prepare", "--json", "--repetitions", "1", *source])
     assert result.exit_code == 0
     printed = json.loads(result.stdout)
@@ -25,7 +25,7 @@ def test_prepare_prints_one_json_object(tmp_path: Path, real: bool) -> None:
 
 
 def test_prepare_prints_a_table_for_people() -> None:
-    result = CliRunner().invoke(app, ["prepare", "--repetitions", "1", "--corpus-mb", "0.05"])
+    result = CliRunner().invoke(app, ["prepare", "--repetitions", "1", "--corpus", "sample", "--corpus-mb", "0.05"])
     assert result.exit_code == 0
     assert "mb_per_s_without_filter" in result.stdout
     assert not result.stdout.startswith("{")

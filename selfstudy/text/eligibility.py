@@ -6,6 +6,7 @@ what hijacks a generator that chooses for itself. The rules are deliberately few
 
 import hashlib
 import re
+import string
 from collections.abc import Sequence
 
 from selfstudy.config import EligibilityConfig
@@ -41,6 +42,8 @@ _TERMINAL = tuple(".!?…。！？؟।;:")
 _CLOSING = " \"'”’»)]*_`"
 # A line of code outside of a fence; prose may end in a semicolon, but not in these.
 _CODE_END = re.compile(r"[{}]\s*$|\)\s*;\s*$")
+_CODE_ENDINGS = ("{", "}", ";")
+_ASCII_LETTERS = string.ascii_letters.encode()
 _QUESTION = tuple("?？؟")
 _URL = re.compile(r"https?://\S+|www\.\S+")
 _STUB_WORDS = 5
@@ -70,9 +73,9 @@ def why_ineligible(sentence: str, layout: Layout, config: EligibilityConfig) -> 
         return _REASON_OF_LAYOUT[layout]
     if _DEBRIS_CHARACTER.search(sentence) and _DEBRIS.search(sentence):
         return Ineligible.MARKUP_DEBRIS
-    if _CODE_END.search(sentence):
+    if sentence.rstrip()[-1:] in _CODE_ENDINGS and _CODE_END.search(sentence):
         return Ineligible.CODE
-    num_letters = sum(map(str.isalpha, sentence))
+    num_letters = _count_letters(sentence)
     num_dense = len(sentence) - sentence.count(" ")
     if num_letters < _MIN_LETTER_SHARE * num_dense:
         num_digits = sum(map(str.isdigit, sentence))
@@ -100,6 +103,12 @@ def _why_incomplete(sentence: str, layout: Layout, config: EligibilityConfig) ->
     if not ending.endswith(_TERMINAL) and (num_words < _FRAGMENT_WORDS or _FIELD.match(sentence)):
         return None if layout is Layout.LIST_ITEM else Ineligible.FRAGMENT
     return None
+
+
+def _count_letters(sentence: str) -> int:
+    if sentence.isascii():
+        return len(sentence) - len(sentence.encode().translate(None, _ASCII_LETTERS))
+    return sum(map(str.isalpha, sentence))
 
 
 _REASON_OF_LAYOUT = {
