@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup run test check schemas clean setup-vllm test-vllm
+.PHONY: setup run test check schemas clean setup-vllm test-vllm deps-test
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -12,6 +12,13 @@ $(VENV)/.installed: pyproject.toml
 	touch $@
 
 setup: $(VENV)/.installed
+
+# What the tests start besides Python: an S3-compatible server. Without it they skip and say so.
+TEST_PACKAGES := radosgw ceph-mon ceph-osd
+
+deps-test:
+	dpkg -s $(TEST_PACKAGES) >/dev/null 2>&1 || \
+		(apt-get update && apt-get install -y --no-install-recommends $(TEST_PACKAGES))
 
 run: setup
 	$(BIN)/selfstudy run jobs/sample.yaml

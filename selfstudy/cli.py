@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
@@ -88,7 +90,8 @@ def plan(
 
     loaded = _load(config, overrides, limit_documents)
     planned = plan_run(loaded)
-    committed = CommittedUnits.find(Folder.at(loaded.output))
+    with _reading(loaded.output):
+        committed = CommittedUnits.find(Folder.at(loaded.output))
     missing = planned.missing(committed)
     estimates, share = estimate(planned)
     content = {
@@ -132,7 +135,8 @@ def status(output: Output, as_json: AsJson = False) -> None:
     from selfstudy.status import status as status_of
     from selfstudy.store.filesystem import Folder
 
-    found = status_of(Folder.at(output))
+    with _reading(output):
+        found = status_of(Folder.at(output))
     if as_json:
         _print_json(asdict(found))
         return
@@ -145,7 +149,7 @@ def verify(output: Output, as_json: AsJson = False) -> None:
     from selfstudy.store.filesystem import Folder
     from selfstudy.verify import verify as verify_output
 
-    with err.status("verifying") as shown:
+    with err.status("verifying") as shown, _reading(output):
         verdict = verify_output(Folder.at(output), lambda step: shown.update(f"verifying {step}"))
     if as_json:
         _print_json(
@@ -205,6 +209,17 @@ def main() -> NoReturn:
         err.print(escape(line), soft_wrap=True)
         sys.exit(1)
     sys.exit(0)
+
+
+@contextmanager
+def _reading(output: str) -> Iterator[None]:
+    """A store that cannot be read is a wrong place or key: usage, not a finding."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise ConfigError([f"{output}: cannot be read: {error.strerror or error}"]) from None
 
 
 def _load(path: Path, overrides: list[str] | None, limit_documents: int | None) -> Config:

@@ -229,7 +229,10 @@ def _publish(
 def _open_output(config: Config) -> Folder:
     if config.output.startswith("memory:") or any(path.startswith("memory:") for path in config.corpus.paths):
         raise ConfigError(["output, corpus.paths: memory: lives in one process, and a run has many; use a folder"])
-    return Folder.at(config.output)
+    try:
+        return Folder.at(config.output)
+    except ConfigError as error:
+        raise ConfigError([f"output: {error}"]) from None
 
 
 class _RunRecord:

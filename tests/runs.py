@@ -22,7 +22,7 @@ from selfstudy.planning import plan_run
 from selfstudy.prepare import prepare_split
 from selfstudy.publish.executor import Here
 from selfstudy.publish.snapshot import latest_manifest, publish
-from selfstudy.store.commits import CommittedUnits
+from selfstudy.store.commits import COMMITS, CommittedUnits
 from selfstudy.store.filesystem import Folder
 from selfstudy.targets import sample_targets
 from selfstudy.worker import Outcome, Worker, versions
@@ -79,7 +79,7 @@ def published(output: Path | str) -> dict[str, pl.DataFrame]:
     tables: dict[str, pl.DataFrame] = {}
     for table in TABLES:
         names = [file["name"] for file in manifest["files"] if file["table"] == table]
-        frame = pl.concat([pl.read_parquet(root.path(name)) for name in names], how="diagonal")
+        frame = pl.concat([pl.read_parquet(root.read(name)) for name in names], how="diagonal")
         tables[table] = frame.drop("created_at", strict=False).sort(frame.columns[:1])
     return tables
 
@@ -158,9 +158,8 @@ def wait_until(condition: Callable[[], Any], what: str, deadline_s: float = DEAD
     raise TimeoutError(f"{what} did not happen within {deadline_s} s")
 
 
-def num_commits(output: Path) -> int:
-    folder = output / "units" / "commits"
-    return sum(1 for path in folder.glob("*.json") if not path.name.startswith(".")) if folder.exists() else 0
+def num_commits(output: Path | str) -> int:
+    return len(Folder.at(str(output)).names(COMMITS))
 
 
 def run_here(config: Config) -> dict[str, Any]:

@@ -10,7 +10,8 @@ ROOT = Path(__file__).parent.parent / "selfstudy"
 # From the ground up: a module may import what stands on a line above its own, or on its own line.
 LAYERS = [
     "ids reasons redact",
-    "sections",
+    "sections s3",
+    "storage",
     "config_engines",
     "records config",
     "tables",

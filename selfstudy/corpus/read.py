@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-import fsspec
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -25,6 +24,7 @@ from selfstudy.corpus.splits import Source, Split
 from selfstudy.ids import content_hash
 from selfstudy.reasons import DocumentReject, Stage
 from selfstudy.records import Reject
+from selfstudy.storage import is_remote, open_file
 
 _MB = 1_000_000
 _ROWS_PER_BATCH = 64
@@ -64,7 +64,7 @@ def reject(reason: DocumentReject, uri: str, detail: str, *, stage: Stage = Stag
 
 def _read_source(source: Source, split: Split, config: CorpusConfig) -> Iterator[Item]:
     try:
-        with fsspec.open(source.uri, "rb") as file:
+        with open_file(source.uri) as file:
             if source.suffix == ".parquet":
                 yield from _read_parquet(file, source, split, config)
             elif source.suffix.startswith(".jsonl"):
@@ -72,6 +72,8 @@ def _read_source(source: Source, split: Split, config: CorpusConfig) -> Iterator
             else:
                 yield from _read_text(file, source, config)
     except PermissionError as error:
+        if is_remote(source.uri):
+            raise  # keys expire and rights change; a file of this machine is what it is
         yield reject(DocumentReject.UNREADABLE_FILE, source.uri, str(error.strerror))
 
 

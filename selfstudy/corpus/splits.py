@@ -14,12 +14,12 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
-import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from selfstudy.config import ConfigError, CorpusConfig
 from selfstudy.ids import content_hash
+from selfstudy.storage import is_remote, open_file, open_url
 
 SUFFIXES = (".parquet", ".jsonl", ".jsonl.gz", ".jsonl.zst", ".txt", ".md", ".html", ".htm")
 _ALIASES = {".ndjson": ".jsonl", ".markdown": ".md"}
@@ -88,7 +88,14 @@ def plan_splits(config: CorpusConfig, seed: int) -> CorpusPlan:
     skipped: Counter[str] = Counter()
     problems: list[str] = []
     for index, path in enumerate(config.paths):
-        found = list(list_sources(path))
+        try:
+            found = list(list_sources(path))
+        except ConfigError as error:
+            problems.append(f"corpus.paths.{index}: {error}")
+            continue
+        except OSError as error:
+            problems.append(f"corpus.paths.{index}: {path!r} cannot be listed: {error.strerror or error}")
+            continue
         why_skipped = [_why_skipped(source) for source in found]
         readable = [source for source, why in zip(found, why_skipped, strict=True) if not why]
         if not readable:
@@ -102,26 +109,34 @@ def plan_splits(config: CorpusConfig, seed: int) -> CorpusPlan:
     splits = [Split(tuple(bundle)) for bundle in bundle_small([s for s in ordered if _is_small(s)])]
     large = [source for source in ordered if not _is_small(source)]
     with ThreadPoolExecutor(_LISTING_THREADS) as pool:
-        for slices in pool.map(lambda source: slice_large(source, config.split_mb), large):
-            splits.extend(slices)
+        try:
+            for slices in pool.map(lambda source: slice_large(source, config.split_mb), large):
+                splits.extend(slices)
+        except OSError as error:
+            raise ConfigError([f"corpus.paths: cannot be read: {error.strerror or error}"]) from None
     splits.sort(key=lambda split: content_hash("shuffle", seed, split.split_id))
     return CorpusPlan(tuple(splits), len(ordered), dict(skipped))
 
 
 def list_sources(path: str) -> Iterator[Source]:
-    """Yield the files that a file, folder or glob of any fsspec URL stands for; none if there is nothing."""
-    fs, root = fsspec.core.url_to_fs(path)
+    """Yield the files that a file, folder or glob of any fsspec URL stands for; none if there is nothing.
+
+    Raises:
+        OSError: it cannot be listed: access is denied, the store does not answer.
+    """
+    fs, root = open_url(path)
     fs.invalidate_cache()
-    if any(character in root for character in "*?["):
-        found = fs.glob(root, detail=True)
-        base = root[: min(root.index(character) for character in "*?[" if character in root)].rpartition("/")[0]
-    elif fs.isdir(root):
-        found = fs.find(root, detail=True)
-        base = root.rstrip("/")
-    elif fs.exists(root):
-        found = {root: fs.info(root)}
-        base = root.rpartition("/")[0]
-    else:
+    try:
+        if any(character in root for character in "*?["):
+            found = fs.glob(root, detail=True)
+            base = root[: min(root.index(character) for character in "*?[" if character in root)].rpartition("/")[0]
+        elif (info := fs.info(root))["type"] == "directory":
+            found = fs.find(root, detail=True)
+            base = root.rstrip("/")
+        else:
+            found = {root: info}
+            base = root.rpartition("/")[0]
+    except FileNotFoundError:
         return
     for name, info in found.items():
         if info["type"] == "file":
@@ -149,7 +164,7 @@ def suffix_of(uri: str) -> str:
 
 def is_unchanged(source: Source) -> bool:
     """Whether a source still is what the plan saw."""
-    fs, path = fsspec.core.url_to_fs(source.uri)
+    fs, path = open_url(source.uri)
     fs.invalidate_cache()
     try:
         info = fs.info(path)
@@ -189,9 +204,11 @@ def slice_large(source: Source, split_mb: float) -> list[Split]:
 
 def _slice_row_groups(whole: Split, split_bytes: int) -> list[Split]:
     try:
-        with fsspec.open(whole.sources[0].uri, "rb") as file:
+        with open_file(whole.sources[0].uri) as file:
             metadata = pq.read_metadata(file)
-    except (pa.ArrowInvalid, OSError):
+    except (pa.ArrowInvalid, OSError) as error:
+        if is_remote(whole.sources[0].uri) and isinstance(error, OSError) and error.errno is not None:
+            raise  # the store failed, not the file: other slices would be other units
         return [whole]  # reading it will say what is wrong, as a reject with its uri
     slices: list[Split] = []
     start = num_bytes = 0

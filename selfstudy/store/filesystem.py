@@ -1,21 +1,32 @@
 """One folder on any fsspec file system: the only way this project touches storage.
 
 Writes are atomic: a reader sees the whole object or none. `create` adds an object only if its name is free,
-which is what commits rest on.
+which is what commits rest on. A store that cannot do that is found out by trying, once per process; there `create`
+looks before it writes, the log says so, and the run lock alone keeps two runs apart.
 """
 
 from __future__ import annotations
 
 import contextlib
+import io
+import logging
 import os
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
-import fsspec
 from fsspec.implementations.local import LocalFileSystem
+
+from selfstudy.redact import redacted
+from selfstudy.storage import open_url
+
+logger = logging.getLogger(__name__)
+
+# Stays in the output: a second try must find it there.
+_PROBE = "lock/conditional-create"
 
 
 @dataclass(frozen=True)
@@ -28,8 +39,12 @@ class Folder:
 
     @classmethod
     def at(cls, url: str) -> Folder:
-        """Open a folder; nothing is created before the first write."""
-        fs, root = fsspec.core.url_to_fs(url)
+        """Open a folder; nothing is created before the first write.
+
+        Raises:
+            ConfigError: the URL carries credentials, or its protocol is unknown.
+        """
+        fs, root = open_url(url)
         return cls(url, fs, root.rstrip("/"))
 
     @property
@@ -50,6 +65,8 @@ class Folder:
                 return sorted(entry.name for entry in os.scandir(self.path(folder)) if not entry.name.startswith("."))
             except FileNotFoundError:
                 return []
+        if hasattr(self.fs, "list_names"):
+            return sorted(self.fs.list_names(self.path(folder)))
         self.fs.invalidate_cache()
         try:
             paths = self.fs.ls(self.path(folder), detail=False)
@@ -85,23 +102,15 @@ class Folder:
                 _to_disk(file)
                 temporary.replace(self.path(name))
             return
-        file = self.fs.open(self.path(name), "wb", autocommit=False)
-        try:
-            yield file
-            file.close()
-        except BaseException:
-            file.discard()
-            raise
-        file.commit()
+        # Held whole and sent at the end: a store keeps the parts of an upload that nobody finishes.
+        buffer = io.BytesIO()
+        yield buffer
+        self.write(name, buffer.getvalue())
 
     def create(self, name: str, data: bytes) -> bool:
         """Write an object if its name is free; return False if it was taken."""
         if not self.is_local:
-            try:
-                self.fs.pipe_file(self.path(name), data, mode="create")
-            except FileExistsError:
-                return False
-            return True
+            return self._create_remote(name, data)
         with self._temporary(name) as (temporary, file):
             file.write(data)
             _to_disk(file)
@@ -112,10 +121,28 @@ class Folder:
                 return False
         return True
 
+    def remove(self, name: str) -> None:
+        """Remove an object, if it is there."""
+        with contextlib.suppress(FileNotFoundError):
+            self.fs.rm_file(self.path(name))
+
     def remove_folder(self, name: str) -> None:
         """Remove a folder and what is in it, if it is there."""
         with contextlib.suppress(FileNotFoundError):
             self.fs.rm(self.path(name), recursive=True)
+
+    def _create_remote(self, name: str, data: bytes) -> bool:
+        if not _creates_conditionally(self):
+            if self.exists(name):
+                return False
+            self.write(name, data)
+            return True
+        try:
+            self.fs.pipe_file(self.path(name), data, mode="create")
+        except FileExistsError:
+            # A try of ours may have succeeded and its answer been lost. Whoever creates writes bytes of its own.
+            return self.read(name) == data
+        return True
 
     @contextlib.contextmanager
     def _temporary(self, name: str) -> Iterator[tuple[Path, IO[bytes]]]:
@@ -133,3 +160,20 @@ def _to_disk(file: IO[bytes]) -> None:
     """A commit must never survive a power cut that its data did not."""
     file.flush()
     os.fsync(file.fileno())
+
+
+@cache
+def _creates_conditionally(folder: Folder) -> bool:
+    """Whether the store refuses to create what is there."""
+    for _ in range(2):
+        try:
+            folder.fs.pipe_file(folder.path(_PROBE), b"", mode="create")
+        except FileExistsError:
+            return True
+        except (NotImplementedError, ValueError, TypeError):
+            break
+    logger.warning(
+        "%s: this store cannot create an object only if it is absent; the run lock alone keeps two runs apart",
+        redacted(folder.url),
+    )
+    return False

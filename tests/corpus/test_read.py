@@ -361,7 +361,7 @@ def test_a_file_without_permission_is_a_reject(tmp_path: Path, monkeypatch: pyte
     def denied(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(fsspec, "open", denied)
+    monkeypatch.setattr("selfstudy.corpus.read.open_file", denied)
     (item,) = read_split(split, config())
     assert isinstance(item, Reject)
     assert (item.reason, item.detail) == (DocumentReject.UNREADABLE_FILE, "Permission denied")

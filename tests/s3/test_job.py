@@ -1,0 +1,158 @@
+"""The whole job from and to a real S3-compatible store, and what goes wrong there, in one line each."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+import yaml
+
+import selfstudy
+from selfstudy.cli import main
+from selfstudy.corpus.read import read_split
+from selfstudy.corpus.splits import is_unchanged, list_sources, plan_splits
+from selfstudy.records import Reject
+from selfstudy.status import status
+from selfstudy.store.filesystem import Folder
+from selfstudy.verify import verify
+from tests.conftest import forget_sessions
+from tests.runs import RunProcess, config_of, parsed, run_here, write_corpus
+from tests.services.ceph import Ceph, free_port
+from tests.services.faultproxy import FaultProxy, Faults
+
+pytestmark = pytest.mark.fault
+
+
+@pytest.fixture
+def corpus(bucket: str, ceph: Ceph, tmp_path: Path) -> str:
+    """Documents of three formats in the bucket; returns the URL of their folder."""
+    path = write_corpus(tmp_path / "corpus", num_documents=8)
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    parquet = [row | {"id": f"{row['id']}-parquet", "text": row["text"].replace("valve", "pump")} for row in rows]
+    pl.DataFrame(parquet).write_parquet(tmp_path / "documents.parquet", row_group_size=2)
+    note = " ".join(f"Note {number} on the mill says that its wheel turned {number} times." for number in range(20))
+    for name, data in {
+        "documents.jsonl": path.read_bytes(),
+        "documents.parquet": (tmp_path / "documents.parquet").read_bytes(),
+        "notes/mill.txt": note.encode(),
+    }.items():
+        ceph.client.put_object(Bucket=bucket, Key=f"corpus/{name}", Body=data)
+    return f"s3://{bucket}/corpus"
+
+
+def outcome(arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+    """Run the command line in this process; returns the exit code and what it said on stderr."""
+    monkeypatch.setattr(sys, "argv", ["selfstudy", *arguments])
+    forget_sessions()
+    with pytest.raises(SystemExit) as ended:
+        main()
+    return ended.value.code, capsys.readouterr().err
+
+
+def test_the_whole_job_from_s3_to_s3(corpus: str, bucket: str, tmp_path: Path) -> None:
+    output = f"s3://{bucket}/out"
+    config = config_of(corpus, output, corpus={"split_mb": 0.005}, engine={"kind": "scripted", "random_text": True})
+    run = RunProcess(config, tmp_path)
+    assert run.wait() == 0, run.stderr
+    verdict = verify(Folder.at(output))
+    assert verdict.ok, verdict.violations
+    assert selfstudy.load(output).select(pl.len()).collect().item() == run.summary()["counts"]["pairs"] > 100
+    assert selfstudy.load(output, "train").collect()["source_uri"].str.starts_with(corpus).all()
+    assert status(Folder.at(output)).snapshot_complete
+    calm = run_here(parsed(corpus, tmp_path / "calm", corpus={"split_mb": 0.005}))
+    assert calm["counts"]["targets"] == run.summary()["counts"]["targets"]
+    again = RunProcess(config, tmp_path)
+    assert again.wait() == 0, again.stderr
+    assert again.summary()["nothing_to_do"]
+
+
+def test_slices_and_row_groups_give_each_document_once(corpus: str) -> None:
+    plan = plan_splits(parsed(corpus, "unused", corpus={"split_mb": 0.005}).corpus, seed=0)
+    assert len(plan.splits) == 1  # all are small: one bundle
+    whole = plan.splits[0]
+    documents = list(read_split(whole, parsed(corpus, "unused").corpus))
+    assert not [item for item in documents if isinstance(item, Reject)]
+    assert len(documents) == 17
+
+
+def test_what_is_listed_has_the_stamp_by_which_changes_are_seen(corpus: str, bucket: str, ceph: Ceph) -> None:
+    sources = {source.name: source for source in list_sources(f"{corpus}/**")}
+    assert sorted(sources) == ["documents.jsonl", "documents.parquet", "notes/mill.txt"]
+    assert sources == {source.name: source for source in list_sources(corpus)}
+    assert [source.name for source in list_sources(f"{corpus}/*.jsonl")] == ["documents.jsonl"]
+    (note,) = list_sources(f"{corpus}/notes/mill.txt")
+    assert is_unchanged(note)
+    ceph.client.put_object(Bucket=bucket, Key="corpus/notes/mill.txt", Body=b"x" * note.num_bytes)
+    assert not is_unchanged(note)
+    ceph.client.delete_object(Bucket=bucket, Key="corpus/notes/mill.txt")
+    assert not is_unchanged(note)
+
+
+def test_a_listing_that_fails_is_no_smaller_corpus(
+    corpus: str, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("selfstudy.s3._FIRST_WAIT_S", 0.001)
+    proxy.set(Faults(internal_error=1))
+    for path in (corpus, f"{corpus}/*.jsonl", f"{corpus}/**", f"{corpus}/documents.jsonl"):
+        with pytest.raises(OSError):
+            list(list_sources(path))
+
+
+def deny(ceph: Ceph, bucket: str, prefix: str) -> None:
+    statement = {"Effect": "Deny", "Principal": "*"}
+    objects = statement | {"Action": ["s3:PutObject", "s3:GetObject"], "Resource": f"arn:aws:s3:::{bucket}/{prefix}/*"}
+    listing = statement | {
+        "Action": "s3:ListBucket",
+        "Resource": f"arn:aws:s3:::{bucket}",
+        "Condition": {"StringLike": {"s3:prefix": f"{prefix}/*"}},
+    }
+    policy = {"Version": "2012-10-17", "Statement": [objects, listing]}
+    ceph.client.put_bucket_policy(Bucket=bucket, Policy=json.dumps(policy))
+
+
+@pytest.mark.parametrize("place", ["corpus", "output"])
+@pytest.mark.parametrize("trouble", ["key", "bucket", "denied", "unreachable", "userinfo", "name"])
+def test_a_wrong_place_is_one_clear_line_and_exit_2(
+    place: str,
+    trouble: str,
+    bucket: str,
+    ceph: Ceph,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("selfstudy.s3._FIRST_WAIT_S", 0.001)
+    other = write_corpus(tmp_path / "here", num_documents=1) if place == "output" else tmp_path / "out"
+    url = f"s3://{bucket}/x"
+    if trouble == "key":
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "PLANTED/wrong")
+    elif trouble == "bucket":
+        url = f"s3://no-such-{bucket}/x"
+    elif trouble == "denied":
+        deny(ceph, bucket, "denied")
+        url = f"s3://{bucket}/denied/x"
+    elif trouble == "unreachable":
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
+    elif trouble == "userinfo":
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://USER:PLANTED@127.0.0.1:{free_port()}")
+    else:
+        url = "s3://no bucket!/x"
+    expected = {
+        "key": "refuses",
+        "bucket": "no-such" if place == "output" else "matches no file",
+        "denied": "denied",
+        "unreachable": "onnect",
+        "userinfo": "credentials encoded in URL",
+        "name": "nvalid bucket name",
+    }[trouble]
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(config_of(url, other) if place == "corpus" else config_of(other, url)))
+    for arguments in [["run", str(path)], *([["verify", url], ["status", url]] if place == "output" else [])]:
+        code, said = outcome(arguments, monkeypatch, capsys)
+        assert code == 2, said
+        (line,) = said.splitlines()
+        assert line.startswith("selfstudy: ") and "PLANTED" not in line
+        if arguments[0] == "run":
+            assert place in line and expected in line
