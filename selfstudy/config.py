@@ -235,6 +235,9 @@ class ResourcesConfig(Section):
     engine_gpus: Annotated[float, Field(ge=0)] = 0
     units_in_flight: PositiveInt = 4
     """Units that one engine actor works on at a time, so that it never drains between two."""
+    wait_minutes: Annotated[float, Field(ge=0)] = 15
+    """How long a run that joined a cluster waits until one actor of each stage fits. It starts then, and uses what
+    comes later as it comes."""
 
 
 class Config(Section):

@@ -10,6 +10,7 @@ import logging
 import os
 import signal
 import threading
+import time
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -18,6 +19,7 @@ from typing import Any
 import orjson
 import pyarrow as pa
 import ray
+from ray.autoscaler.sdk import request_resources
 from ray.data import ActorPoolStrategy, DataContext, TaskPoolStrategy
 from ray.exceptions import RayTaskError
 
@@ -38,6 +40,9 @@ from selfstudy.worker import Outcome, UnitResult, Worker
 logger = logging.getLogger(__name__)
 
 _MAX_INPUT_BLOCKS = 10_000
+# A moment's work per unit; what an engine actor holds for life may be many CPUs.
+_SAMPLE_CPUS = 0.25
+_ANY_NUMBER = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,25 +88,57 @@ def stop_ray() -> None:
 
 
 def check_resources(config: Config) -> None:
-    """Refuse a config whose stages cannot all start, which would hang.
+    """Refuse a config whose stages cannot start, which would hang.
+
+    On our own machine all of it has to fit. A cluster that we joined may grow, and its machines come and go: there one
+    actor of each stage has to fit, and gets time for that.
 
     Raises:
         ConfigError: one line with what is asked and what the cluster has.
     """
     resources = config.resources
-    has = ray.cluster_resources()
-    pools = resources.filter_actors * resources.filter_cpus + resources.engine_actors * resources.engine_cpus
-    problems = []
-    if pools + resources.prepare_cpus > has.get("CPU", 0):
-        problems.append(
-            f"resources: {pools:g} CPUs of actors and {resources.prepare_cpus:g} of a prepare task do not fit "
-            f"into the cluster's {has.get('CPU', 0):g}; lower filter_actors, filter_cpus, engine_actors or engine_cpus"
-        )
-    gpus = resources.engine_actors * resources.engine_gpus
-    if gpus > has.get("GPU", 0):
-        problems.append(f"resources.engine_gpus: {gpus:g} GPUs do not fit into the cluster's {has.get('GPU', 0):g}")
+    if not _joined():
+        problems = _too_small(resources, resources.filter_actors, resources.engine_actors)
+    elif problems := _too_small(resources, 1, 1):
+        problems = _wait_for_room(resources)
     if problems:
         raise ConfigError(problems)
+    for problem in _too_small(resources, resources.filter_actors, resources.engine_actors):
+        logger.warning("%s. Starting with what there is; more is used as it comes", problem)
+
+
+def _joined() -> bool:
+    """Whether the cluster is not our own: `ray job submit`, KubeRay and cluster/slurm.sbatch set the address."""
+    return os.environ.get("RAY_ADDRESS", "local") != "local"
+
+
+def _too_small(resources: ResourcesConfig, filter_actors: int, engine_actors: int) -> list[str]:
+    has = ray.cluster_resources()
+    cpus = filter_actors * resources.filter_cpus + engine_actors * resources.engine_cpus
+    gpus = engine_actors * resources.engine_gpus
+    problems = []
+    if cpus + resources.prepare_cpus > has.get("CPU", 0):
+        problems.append(
+            f"resources: {cpus:g} CPUs of actors and {resources.prepare_cpus:g} of a prepare task do not fit "
+            f"into the cluster's {has.get('CPU', 0):g}; lower filter_actors, filter_cpus, engine_actors or engine_cpus"
+        )
+    if gpus > has.get("GPU", 0):
+        problems.append(f"resources.engine_gpus: {gpus:g} GPUs do not fit into the cluster's {has.get('GPU', 0):g}")
+    return problems
+
+
+def _wait_for_room(resources: ResourcesConfig) -> list[str]:
+    """Ask an autoscaler, if there is one, for an actor of each stage; return what is still missing in the end."""
+    end = time.monotonic() + 60 * resources.wait_minutes
+    engine = {"CPU": resources.engine_cpus} | ({"GPU": resources.engine_gpus} if resources.engine_gpus else {})
+    request_resources(bundles=[{"CPU": resources.prepare_cpus}, {"CPU": resources.filter_cpus}, engine])
+    logger.warning("waiting up to %g minutes for room in the cluster", resources.wait_minutes)
+    try:
+        while (problems := _too_small(resources, 1, 1)) and time.monotonic() < end:
+            time.sleep(1)
+    finally:
+        request_resources(bundles=[])  # the actors hold their room by themselves; a request would outlive the job
+    return problems
 
 
 def stream(work: Sequence[Work], job: Job) -> Iterator[UnitResult]:
@@ -129,7 +166,7 @@ def stream(work: Sequence[Work], job: Job) -> Iterator[UnitResult]:
             compute=ActorPoolStrategy(size=resources.filter_actors),
             num_cpus=resources.filter_cpus,
         )
-        .map_batches(_Sample(job), batch_size=1, batch_format="pyarrow", num_cpus=resources.engine_cpus)
+        .map_batches(_Sample(job), batch_size=1, batch_format="pyarrow", num_cpus=_SAMPLE_CPUS)
         .map_batches(
             _Generate,
             fn_constructor_args=(job,),
@@ -221,8 +258,10 @@ def _configure(context: DataContext) -> None:
 
 
 def _max_prepare_tasks(resources: ResourcesConfig) -> int:
-    """As many as the cluster has CPUs. Never the size of the filter pool: equal sizes would let Ray fuse the
-    tasks into that pool, and read the corpus on as few cores as it has actors."""
+    """As many as the cluster has CPUs, or will have. Never the size of the filter pool: equal sizes would let Ray
+    fuse the tasks into that pool, and read the corpus on as few cores as it has actors."""
+    if _joined():
+        return _ANY_NUMBER
     num_cpus = int(ray.cluster_resources().get("CPU", 1) / resources.prepare_cpus)
     return max(num_cpus, 1) + (num_cpus == resources.filter_actors)
 
