@@ -53,6 +53,9 @@ def run(
     config: ConfigFile,
     overrides: Overrides = None,
     limit_documents: LimitDocuments = None,
+    steal_lock: Annotated[
+        bool, typer.Option("--steal-lock", help="Take the output from another run without waiting for it to end")
+    ] = False,
     as_json: AsJson = False,
     verbose: Verbose = False,
 ) -> None:
@@ -66,9 +69,9 @@ def run(
     try:
         if err.is_terminal:
             with LiveTable(err) as live:
-                summary = run_config(loaded, live)
+                summary = run_config(loaded, live, steal_lock=steal_lock)
         else:
-            summary = run_config(loaded, LogLines(err))
+            summary = run_config(loaded, LogLines(err), steal_lock=steal_lock)
     except KeyboardInterrupt:
         err.print("stopped. What was committed stays; the same command goes on from there.")
         raise typer.Exit(1) from None
@@ -191,6 +194,7 @@ def main() -> NoReturn:
     """Run the command line; every expected failure is one clear line on stderr."""
     from selfstudy.generate import UnitFailedError
     from selfstudy.job import EngineFailedError
+    from selfstudy.store.lock import LockHeldError
 
     try:
         app()
@@ -204,6 +208,9 @@ def main() -> NoReturn:
     except FileNotFoundError as error:
         err.print(escape(f"selfstudy: {redacted(str(error))}"), soft_wrap=True)
         sys.exit(2)
+    except LockHeldError as error:
+        err.print(escape(f"selfstudy: {error}"), soft_wrap=True)
+        sys.exit(1)
     except (OSError, UnitFailedError) as error:
         line = f"selfstudy: {redacted(str(error))}. What was committed stays; run again to go on."
         err.print(escape(line), soft_wrap=True)

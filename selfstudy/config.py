@@ -219,6 +219,8 @@ class LimitsConfig(Section):
     max_documents: PositiveInt | None = None
     max_reject_share: Share = 0.5
     """Share of rejected targets, after the first 1,000, from which nothing is published."""
+    lock_lease_s: Annotated[float, Field(ge=1)] = 60
+    """A run that gave no sign for so long has died, and the next one takes over."""
     unit_attempts: PositiveInt = 3
     """Runs in which a unit's requests may fail, and workers it may kill in one run, before it is rejected."""
 

@@ -26,6 +26,7 @@ from selfstudy.reasons import TargetReject
 from selfstudy.redact import redacted
 from selfstudy.store.commits import CommittedUnits
 from selfstudy.store.filesystem import Folder
+from selfstudy.store.lock import RunLock
 from selfstudy.worker import Outcome, UnitResult, versions
 
 logger = logging.getLogger(__name__)
@@ -118,19 +119,31 @@ class _Silent:
         pass
 
 
-def run(config: Config, observer: Observer | None = None) -> RunSummary:
-    """Generate what is missing of `config` and publish a snapshot.
+def run(config: Config, observer: Observer | None = None, *, steal_lock: bool = False) -> RunSummary:
+    """Generate what is missing of `config` and publish a snapshot. `steal_lock` takes the run lock from whoever has it.
 
     Raises:
         ConfigError: the config cannot be run: no corpus, output not writable, stages that do not fit the cluster.
+        LockHeldError: another run is working on this output.
         EngineFailedError: the model cannot be loaded or the endpoint refuses us.
         OSError: storage failed on the way, for example a full disk. What was committed stays.
         KeyboardInterrupt: as it came; what was committed stays.
     """
-    observer = observer or _Silent()
     plan = plan_run(config)
     output = _open_output(config)
-    record = _RunRecord(output, config)
+    run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
+    try:
+        lock = RunLock.take(output, run_id, config.limits.lock_lease_s, steal=steal_lock)
+    except OSError as error:
+        # The first write of a run: what fails here is the place, not the work.
+        reason = error.strerror or error
+        raise ConfigError([f"output: {redacted(config.output)}: cannot be written: {reason}"]) from None
+    with lock:
+        return _run_locked(plan, output, _RunRecord(output, config, run_id), lock, observer or _Silent())
+
+
+def _run_locked(plan: RunPlan, output: Folder, record: _RunRecord, lock: RunLock, observer: Observer) -> RunSummary:
+    config = plan.config
     committed = CommittedUnits.find(output)
     work = plan.work(committed)
     bytes_of = {item.split.split_id: item.split.num_bytes for item in work}
@@ -145,16 +158,18 @@ def run(config: Config, observer: Observer | None = None) -> RunSummary:
             for result in results:
                 progress.add(result, bytes_of[result.split_id])
                 observer.advanced(progress)
-                stopped_by = _limit_reached(config, progress)
+                stopped_by = _limit_reached(config, progress) or lock.lost()
                 if stopped_by:
                     break
         committed = CommittedUnits.find(output)
         if not plan.missing(committed):
             stopped_by = ""  # the limit was reached with the last unit
+    lock.renew()
+    stopped_by = lock.lost() or stopped_by
     gaps = _gaps(plan, committed, progress, stopped_by)
     before = latest_manifest(output)
     manifest = before
-    if progress.reject_share <= config.limits.max_reject_share:
+    if progress.reject_share <= config.limits.max_reject_share and not lock.lost():
         try:
             manifest = _publish(plan, output, committed, gaps, observer)
         except TooManyRejectsError as error:
@@ -238,23 +253,16 @@ def _open_output(config: Config) -> Folder:
 class _RunRecord:
     """runs/RUN.json: what was run, with what, and how it ended."""
 
-    def __init__(self, output: Folder, config: Config) -> None:
-        started = datetime.now(UTC)
-        self.run_id = f"{started:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
+    def __init__(self, output: Folder, config: Config, run_id: str) -> None:
+        self.run_id = run_id
         self._output = output
         self._content: dict[str, Any] = {
-            "run": self.run_id,
-            "started_at": started.isoformat(timespec="seconds"),
+            "run": run_id,
+            "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "config": redacted(config.model_dump(mode="json")),
             "versions": versions(),
         }
-        try:
-            self._write()
-        except OSError as error:
-            # The first write of a run: what fails here is the place, not the work.
-            raise ConfigError(
-                [f"output: {redacted(config.output)}: cannot be written: {error.strerror or error}"]
-            ) from None
+        self._write()
 
     def finish(self, summary: RunSummary) -> None:
         self._content |= {

@@ -88,21 +88,44 @@ def test_a_unit_that_always_kills_its_worker_is_quarantined(tmp_path: Path) -> N
     assert planned_targets(tables) == ended_targets(tables)
 
 
-def test_two_runs_at_once_make_each_unit_once(tmp_path: Path) -> None:
+def test_of_two_runs_at_once_one_works_and_the_other_says_who(tmp_path: Path) -> None:
     corpus = write_corpus(tmp_path / "corpus", num_documents=30)
     engine = {"kind": "scripted", "latency_s": 0.05, "random_text": True}
-    config = config_of(corpus, tmp_path / "out", engine=engine)
+    config = config_of(corpus, tmp_path / "out", engine=engine, limits={"lock_lease_s": 4})
     both = [RunProcess(config, tmp_path) for _ in range(2)]
     try:
-        assert [run.wait() for run in both] == [0, 0], [run.stderr for run in both]
+        assert sorted(run.wait() for run in both) == [0, 1], [run.stderr for run in both]
     finally:
         for run in both:
             run.kill()
+    winner, loser = sorted(both, key=lambda run: run.process.returncode)
+    (line,) = loser.stderr.splitlines()
+    assert winner.summary()["run"] in line and f"pid {winner.process.pid}" in line and "--steal-lock" in line
     tables = published(tmp_path / "out")
     assert planned_targets(tables) == ended_targets(tables)
     commits = [json.loads(path.read_text()) for path in (tmp_path / "out/units/commits").glob("[!.]*.json")]
     assert sum(commit["counts"]["targets"] for commit in commits) == len(planned_targets(tables))
-    assert sum(run.summary()["targets"] for run in both) >= len(planned_targets(tables))
+    assert winner.summary()["targets"] == len(planned_targets(tables))
+    assert verify(Folder.at(str(tmp_path / "out"))).ok
+
+
+def test_a_run_whose_lock_is_stolen_stops_and_says_by_whom(tmp_path: Path) -> None:
+    corpus = write_corpus(tmp_path / "corpus", num_documents=40)
+    config = config_of(corpus, tmp_path / "out", engine=SLOW | {"random_text": True}, limits={"lock_lease_s": 2})
+    robbed = RunProcess(config, tmp_path)
+    try:
+        wait_until(lambda: num_commits(tmp_path / "out") >= 1, "a commit")
+        thief = RunProcess(config, tmp_path, "--steal-lock", "--set", "engine.latency_s=0")
+        try:
+            assert robbed.wait() == 1
+            assert thief.wait() == 0, thief.stderr
+        finally:
+            thief.kill()
+    finally:
+        robbed.kill()
+    assert f"taken by run {thief.summary()['run']}" in robbed.summary()["stopped_by"]
+    tables = published(tmp_path / "out")
+    assert planned_targets(tables) == ended_targets(tables)
     assert verify(Folder.at(str(tmp_path / "out"))).ok
 
 
