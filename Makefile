@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup run test check schemas clean setup-vllm test-vllm deps-test
+.PHONY: setup run test check schemas clean setup-vllm test-vllm deps-test chaos
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -40,6 +40,10 @@ setup-vllm: $(VENV)/.installed-vllm
 # Skips, with the reason, where vLLM is not installed.
 test-vllm: setup
 	$(BIN)/python -m pytest -m vllm
+
+# Rounds of the whole job over an S3 server while processes, nodes, network and store fail; about half an hour.
+chaos: deps-test setup
+	$(BIN)/python -m tests.laws.chaos
 
 check: setup
 	$(BIN)/ruff check .

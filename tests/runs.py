@@ -98,7 +98,7 @@ def ended_targets(tables: dict[str, pl.DataFrame]) -> list[str]:
 class RunProcess:
     """`selfstudy run` in a process group of its own, to be killed."""
 
-    def __init__(self, config: dict[str, Any], folder: Path, *arguments: str) -> None:
+    def __init__(self, config: dict[str, Any], folder: Path, *arguments: str, ray_address: str = "local") -> None:
         path = folder / f"config-{time.monotonic_ns()}.yaml"
         path.write_text(yaml.safe_dump(config))
         self.stderr_path = path.with_suffix(".stderr")
@@ -107,7 +107,8 @@ class RunProcess:
             [sys.executable, "-m", "selfstudy.cli", "run", str(path), "--json", *arguments],
             stdout=self.stdout_path.open("w"),
             stderr=self.stderr_path.open("w"),
-            env=os.environ | {"RAY_ADDRESS": "local"},
+            # A busy machine may need minutes to start Ray's processes.
+            env=os.environ | {"RAY_ADDRESS": ray_address, "RAY_raylet_start_wait_time_s": str(DEADLINE_S)},
             start_new_session=True,
         )
 

@@ -18,9 +18,21 @@ from selfstudy.status import status
 from selfstudy.store.filesystem import Folder
 from selfstudy.verify import verify
 from tests.conftest import forget_sessions
-from tests.runs import RunProcess, config_of, parsed, run_here, write_corpus
+from tests.runs import (
+    RunProcess,
+    config_of,
+    ended_targets,
+    num_commits,
+    parsed,
+    planned_targets,
+    published,
+    run_here,
+    wait_until,
+    write_corpus,
+)
 from tests.services.ceph import Ceph, free_port
 from tests.services.faultproxy import FaultProxy, Faults
+from tests.services.orphans import orphans
 
 pytestmark = pytest.mark.fault
 
@@ -66,6 +78,51 @@ def test_the_whole_job_from_s3_to_s3(corpus: str, bucket: str, tmp_path: Path) -
     again = RunProcess(config, tmp_path)
     assert again.wait() == 0, again.stderr
     assert again.summary()["nothing_to_do"]
+
+
+def test_two_runs_at_once_make_exactly_one_set_of_units(
+    corpus: str, bucket: str, proxy: FaultProxy, tmp_path: Path
+) -> None:
+    output = f"s3://{bucket}/out"
+    engine = {"kind": "scripted", "random_text": True, "latency_s": 0.02}
+    config = config_of(corpus, output, engine=engine, limits={"lock_lease_s": 4})
+    proxy.set(Faults(ack_loss=0.05, slow_down=0.05))
+    both = [RunProcess(config, tmp_path) for _ in range(2)]
+    try:
+        assert sorted(run.wait() for run in both) == [0, 1], [run.stderr for run in both]
+    finally:
+        for run in both:
+            run.kill()
+    proxy.set(Faults())
+    winner, loser = sorted(both, key=lambda run: run.process.returncode)
+    assert winner.summary()["run"] in loser.stderr and "--steal-lock" in loser.stderr
+    tables = published(output)
+    assert planned_targets(tables) == ended_targets(tables)
+    assert winner.summary()["targets"] == len(planned_targets(tables))
+    assert verify(Folder.at(output)).ok
+    assert orphans(Folder.at(output)) == []
+
+
+def test_a_store_that_fails_on_the_way_is_one_line_and_what_was_committed_stays(
+    corpus: str, bucket: str, ceph: Ceph, tmp_path: Path
+) -> None:
+    output = f"s3://{bucket}/out"
+    config = config_of(corpus, output, engine={"kind": "scripted", "latency_s": 0.2, "max_concurrency": 4})
+    run = RunProcess(config, tmp_path)
+    try:
+        wait_until(lambda: num_commits(output) >= 2, "two commits")
+        ceph.limit_bucket(bucket, 1)
+        assert run.wait() == 1
+    finally:
+        run.kill()
+        ceph.limit_bucket(bucket, None)
+    (line,) = run.stderr.splitlines()
+    assert "no space left in the store" in line and "What was committed stays" in line
+    stored = num_commits(output)
+    again = RunProcess(config | {"engine": {"kind": "scripted", "max_concurrency": 4}}, tmp_path)
+    assert again.wait() == 0, again.stderr
+    assert again.summary()["units"] == num_commits(output) - stored
+    assert verify(Folder.at(output)).ok
 
 
 def test_slices_and_row_groups_give_each_document_once(corpus: str) -> None:

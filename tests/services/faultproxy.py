@@ -80,6 +80,10 @@ class FaultProxy:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
+    def seed(self, seed: int) -> None:
+        """Begin the sequence of faults anew."""
+        self._rng.seed(seed)
+
     def set(self, faults: Faults) -> None:
         """Replace the faults; a partition cuts the open connections too."""
         self.faults = faults
