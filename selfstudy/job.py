@@ -193,9 +193,9 @@ def _run_locked(plan: RunPlan, output: Folder, record: _RunRecord, lock: RunLock
 def _results(work: list[Work], job: pipeline.Job) -> Generator[UnitResult]:
     for result in pipeline.stream(work, job):
         if result.outcome is Outcome.UNUSABLE:
-            raise EngineFailedError(result.message)
+            raise EngineFailedError(redacted(result.message))
         if result.outcome is Outcome.STORAGE_FAILED:
-            raise OSError(result.message)
+            raise OSError(redacted(result.message))
         yield result
 
 

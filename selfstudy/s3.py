@@ -44,6 +44,7 @@ _PART_BYTES = 16 * 1024 * 1024
 _READ_AHEAD_BYTES = 8 * 1024 * 1024
 _PARALLEL_PARTS = 4
 
+_DIGITS = "123456789abcdef"
 _RETRIED_STATUS = {408, 429, 500, 502, 503, 504}
 _RETRIED_CODES = {
     "SlowDown",
@@ -150,16 +151,41 @@ class S3(S3FileSystem):  # type: ignore[misc]
             yield found
 
     async def _list_names(self, path: str) -> list[str]:
-        """Return the names directly in a folder and hold nothing else: 1,000 names come with each request."""
+        """Return the names directly in a folder and hold nothing else.
+
+        1,000 names come with each request, and each needs the one before. Where there are more, the rest of the
+        alphabet is listed in 16 ranges at a time: names of units begin with a hexadecimal digit.
+        """
         bucket, key, _ = self.split_path(path)
         prefix = f"{key.rstrip('/')}/" if key else ""
-        names: list[str] = []
-        async for page in self._list_pages("list_objects_v2", Bucket=bucket, Prefix=prefix, Delimiter="/"):
-            names += [item["Key"][len(prefix) :] for item in page.get("Contents", ())]
-            names += [item["Prefix"][len(prefix) : -1] for item in page.get("CommonPrefixes", ())]
-        return [name for name in names if name]
+        listing = {"Bucket": bucket, "Prefix": prefix, "Delimiter": "/"}
+        first = await self._call_s3("list_objects_v2", **listing)
+        keys = _keys_of(first)
+        if first.get("IsTruncated"):
+            last = max(keys)
+            borders = [last, *(prefix + digit for digit in _DIGITS if prefix + digit > last)]
+            ranges = zip(borders, [*borders[1:], None], strict=True)
+            for found in await asyncio.gather(*(self._list_range(listing, *each) for each in ranges)):
+                keys += found
+        names = {key[len(prefix) :].rstrip("/") for key in keys}
+        return sorted(names - {""})
+
+    async def _list_range(self, listing: dict[str, str], after: str, until: str | None) -> list[str]:
+        keys: list[str] = []
+        async for page in self._list_pages("list_objects_v2", StartAfter=after, **listing):
+            found = _keys_of(page)
+            keys += [key for key in found if until is None or key <= until]  # the next range begins after it
+            if until is not None and found and max(found) > until:
+                break
+        return keys
 
     list_names = sync_wrapper(_list_names)
+
+
+def _keys_of(page: dict[str, Any]) -> list[str]:
+    """Return the keys of the objects and, with a slash at the end, of the folders on a page of a listing."""
+    keys = [item["Key"] for item in page.get("Contents", ())]
+    return keys + [item["Prefix"] for item in page.get("CommonPrefixes", ())]
 
 
 class _Body:

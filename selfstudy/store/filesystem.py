@@ -66,7 +66,7 @@ class Folder:
             except FileNotFoundError:
                 return []
         if hasattr(self.fs, "list_names"):
-            return sorted(self.fs.list_names(self.path(folder)))
+            return list(self.fs.list_names(self.path(folder)))
         self.fs.invalidate_cache()
         try:
             paths = self.fs.ls(self.path(folder), detail=False)

@@ -45,7 +45,7 @@ from tests.services.faultproxy import FaultProxy, Faults
 from tests.services.orphans import orphans
 
 KINDS = ("driver", "worker", "node", "resets", "latency", "errors", "partition", "full")
-_RUN_S = 300
+_RUN_S = 600
 _MAX_RUNS = 8
 _CORPUS = {"num_documents": 10, "num_sentences": 30}
 _SETTINGS: dict[str, Any] = {

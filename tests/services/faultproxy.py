@@ -130,8 +130,8 @@ class FaultProxy:
                 if not await _pass_on(reader, writer, head, *upstream, fault):
                     break
             _reset(writer)
-        except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, ConnectionError):
-            _reset(writer)
+        except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, asyncio.CancelledError, ConnectionError):
+            _reset(writer)  # cancelled when the proxy ends, which nobody else awaits
         finally:
             self._open.discard(writer)
             writer.close()
