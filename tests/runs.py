@@ -28,7 +28,7 @@ from selfstudy.targets import sample_targets
 from selfstudy.worker import Outcome, Worker, versions
 
 TABLES = ("pairs", "chunks", "removed", "rejects")
-DEADLINE_S = 300
+DEADLINE_S = 600
 
 
 def write_corpus(folder: Path, num_documents: int = 12, num_sentences: int = 40) -> Path:

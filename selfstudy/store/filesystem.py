@@ -141,7 +141,9 @@ class Folder:
             self.fs.pipe_file(self.path(name), data, mode="create")
         except FileExistsError:
             # A try of ours may have succeeded and its answer been lost. Whoever creates writes bytes of its own.
-            return self.read(name) == data
+            with contextlib.suppress(FileNotFoundError):
+                return self.read(name) == data
+            return False
         return True
 
     @contextlib.contextmanager

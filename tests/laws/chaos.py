@@ -120,7 +120,10 @@ def world() -> Iterator[World]:
         corpus = write_corpus(folder / "corpus", **_CORPUS)
         ceph.client.put_object(Bucket=bucket, Key="corpus/documents.jsonl", Body=corpus.read_bytes())
         run_here(parsed(corpus, folder / "calm", **_SETTINGS))
-        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "object_store_memory": 80_000_000})
+        cluster = Cluster(
+            initialize_head=True,
+            head_node_args={"num_cpus": 0, "include_dashboard": False, "object_store_memory": 80_000_000},
+        )
         stack.callback(cluster.shutdown)
         here = World(
             ceph=ceph,
@@ -152,7 +155,7 @@ def play_round(here: World, number: int, seed: int) -> Round:
         run = RunProcess(config, here.folder, ray_address=here.cluster.address)
         try:
             while pending and run.process.poll() is None:
-                _wait_for_moment(here, key, rng, run)
+                _wait_for_moment(here, key, rng, run, is_last=len(pending) == 1)
                 if run.process.poll() is None:
                     kind = pending.pop(0)
                     result.faults[kind] += 1
@@ -197,9 +200,10 @@ def _look(here: World, output: str, result: Round) -> None:
         result.problems.append("sweeping what nothing names broke the snapshot")
 
 
-def _wait_for_moment(here: World, key: str, rng: random.Random, run: RunProcess) -> None:
-    """Wait for a few more commits or for the first objects of a snapshot, or until the run has ended."""
-    prefix, more = rng.choice([(f"{key}/{COMMITS}/", 1), (f"{key}/{COMMITS}/", 4), (f"{key}/snapshots/", 1)])
+def _wait_for_moment(here: World, key: str, rng: random.Random, run: RunProcess, *, is_last: bool) -> None:
+    """Wait for a few more commits or, with the last fault, for the first objects of a snapshot; or until it ended."""
+    commits, snapshots = f"{key}/{COMMITS}/", f"{key}/snapshots/"
+    prefix, more = rng.choice([(commits, 1), (commits, 3), (snapshots, 1) if is_last else (commits, 2)])
     goal = here.num_objects(prefix) + more
     wait_until(lambda: run.process.poll() is not None or here.num_objects(prefix) >= goal, "the moment", _RUN_S)
 
