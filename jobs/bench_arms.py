@@ -51,6 +51,9 @@ class _Recorder:
             self.requests.append(request)
         return Completion(text="?")
 
+    def num_preemptions(self) -> int:
+        return 0
+
     async def close(self) -> None:
         pass
 

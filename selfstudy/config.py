@@ -235,6 +235,10 @@ class ResourcesConfig(Section):
     engine_actors: PositiveInt = 1
     engine_cpus: Annotated[float, Field(gt=0)] = 0.25
     engine_gpus: Annotated[float, Field(ge=0)] = 0
+    answer_actors: PositiveInt = 1
+    """With an `answer_engine`, actors that answer; the engine's actors then only ask."""
+    answer_cpus: Annotated[float, Field(gt=0)] = 0.25
+    answer_gpus: Annotated[float, Field(ge=0)] = 0
     units_in_flight: PositiveInt = 4
     """Units that one engine actor works on at a time, so that it never drains between two."""
     wait_minutes: Annotated[float, Field(ge=0)] = 15
@@ -250,7 +254,7 @@ class Config(Section):
     """URL of the folder that holds units and snapshots."""
     engine: EngineConfig
     answer_engine: EngineConfig | None = None
-    """Another engine for the answers; by default one engine asks and answers, and its model is loaded once."""
+    """Another engine for the answers, in actors of its own; by default one engine asks and answers."""
     prompts: PromptsConfig = PromptsConfig()
     sampling: SamplingConfig = SamplingConfig()
     chunks: ChunksConfig = ChunksConfig()

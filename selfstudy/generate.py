@@ -3,6 +3,9 @@
 A pure orchestration over the engine protocol: every target of the unit is submitted at once, chunk by chunk, and
 the engine admits as many as it can hold. Nothing is stored here.
 
+Where questions and answers come from different actors, one generator asks and leaves questions in the unit, and
+another answers them. Each does what is left to do: a target that has a pair or a reject has ended.
+
 Rejects: everything in `reasons.TargetReject` but what publishing decides. A TransportError that the engine could
 not overcome fails the whole unit, which stays a gap, unless this is the unit's last attempt.
 """
@@ -19,7 +22,7 @@ from selfstudy.engines.base import Call, Completion, Engine, EngineUnusable, Req
 from selfstudy.ids import request_seed
 from selfstudy.prompts import parse_answer, parse_question
 from selfstudy.reasons import Stage, TargetReject
-from selfstudy.records import Chunk, Pair, Reject, Target, Unit
+from selfstudy.records import Chunk, Pair, Question, Reject, Target, Unit
 
 
 class UnitFailedError(RuntimeError):
@@ -28,28 +31,31 @@ class UnitFailedError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Generator:
-    """What asking needs besides the unit. One engine may serve both calls."""
+    """What asking and answering need besides the unit. One engine may serve both calls; without an engine for
+    the answers the unit leaves with questions, and without one for the questions it has to come with them."""
 
-    question_engine: Engine
-    answer_engine: Engine
+    question_engine: Engine | None
+    answer_engine: Engine | None
     checks: ChecksConfig
     prompts_version: str
 
     async def generate(self, unit: Unit, *, last_attempt: bool = False) -> Unit:
-        """Return the unit with one pair or reject per target.
+        """Return the unit with one pair or reject per target (or question, without an engine for the answers).
 
         Raises:
             UnitFailedError: a request failed and this is not the last attempt; then such requests are rejects.
             EngineUnusable: the engine refuses every request.
         """
         repeated = _repeated_chunks(unit)
-        views = [_ChunkView.of(chunk, unit, self.checks) for chunk in unit.chunks if chunk.chunk_id not in repeated]
+        work = [(chunk, targets) for chunk, targets in open_targets(unit) if chunk.chunk_id not in repeated]
+        asked = {question.pair_id: question for question in unit.questions}
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [
-                    group.create_task(self._one_target(view, target, last_attempt))
-                    for view in views
-                    for target in view.chunk.targets
+                    group.create_task(self._one_target(view, target, asked.get(target.pair_id), last_attempt))
+                    for chunk, targets in work
+                    for view in [_ChunkView.of(chunk, unit, self.checks)]
+                    for target in targets
                 ]
         except* EngineUnusable as errors:
             raise EngineUnusable(str(_first(errors))) from None
@@ -58,20 +64,26 @@ class Generator:
         outcomes = self._without_duplicates([task.result() for task in tasks])
         return replace(
             unit,
-            pairs=tuple(outcome for outcome in outcomes if isinstance(outcome, Pair)),
+            questions=tuple(outcome for outcome in outcomes if isinstance(outcome, Question)),
+            pairs=unit.pairs + tuple(outcome for outcome in outcomes if isinstance(outcome, Pair)),
             rejects=unit.rejects
             + tuple(outcome for outcome in outcomes if isinstance(outcome, Reject))
             + tuple(
                 reject_target(chunk, target, Stage.GENERATE, TargetReject.DUPLICATE_CHUNK, repeated[chunk.chunk_id])
-                for chunk in unit.chunks
+                for chunk, targets in open_targets(unit)
                 if chunk.chunk_id in repeated
-                for target in chunk.targets
+                for target in targets
             ),
         )
 
-    async def _one_target(self, view: _ChunkView, target: Target, last_attempt: bool) -> Pair | Reject:
+    async def _one_target(
+        self, view: _ChunkView, target: Target, question: Question | None, last_attempt: bool
+    ) -> Question | Pair | Reject:
         try:
-            return await self._ask_and_answer(view, target)
+            result = question or await self._ask(view, target)
+            if self.answer_engine is None or isinstance(result, Reject):
+                return result
+            return await self._answer(self.answer_engine, view, target, result)
         except RequestTooLong as error:
             return reject_target(view.chunk, target, Stage.GENERATE, TargetReject.TOO_LONG, str(error))
         except TransportError as error:
@@ -79,34 +91,45 @@ class Generator:
                 raise
             return reject_target(view.chunk, target, Stage.GENERATE, TargetReject.REQUEST_FAILED, str(error))
 
-    async def _ask_and_answer(self, view: _ChunkView, target: Target) -> Pair | Reject:
-        asked = await self._ask(view, target)
-        if asked.verdict is not None:
-            return reject_target(view.chunk, target, Stage.CHECK, asked.verdict, asked.question)
-        completion = await self.answer_engine.complete(view.request(target, Call.ANSWER, asked.attempt, asked.question))
+    async def _ask(self, view: _ChunkView, target: Target) -> Question | Reject:
+        """Ask, and once more if the first question is about something else than its target."""
+        assert self.question_engine is not None, "a unit without questions came to an actor that only answers"
+        question, verdict = await self._ask_once(self.question_engine, view, target, 0)
+        if verdict is TargetReject.OFF_TARGET:
+            question, verdict = await self._ask_once(self.question_engine, view, target, 1)
+        return reject_target(view.chunk, target, Stage.CHECK, verdict, question.text) if verdict else question
+
+    async def _ask_once(
+        self, engine: Engine, view: _ChunkView, target: Target, attempt: int
+    ) -> tuple[Question, TargetReject | None]:
+        completion = await engine.complete(view.request(target, Call.QUESTION, attempt))
+        text = parse_question(completion)
+        verdict = check_question(text, completion.finish_reason, self.checks)
+        fidelity = view.words.fidelity(text or "", target.sentence)
+        if verdict is None and self.checks.enabled and fidelity < self.checks.min_fidelity:
+            verdict = TargetReject.OFF_TARGET
+        question = Question(
+            pair_id=target.pair_id,
+            text=text or "",
+            model=engine.info.model,
+            attempt=attempt,
+            fidelity=fidelity,
+            prompt_tokens=completion.num_prompt_tokens,
+            cached_tokens=completion.num_cached_tokens,
+            completion_tokens=completion.num_completion_tokens,
+            finish_reason=completion.finish_reason,
+        )
+        return question, verdict
+
+    async def _answer(self, engine: Engine, view: _ChunkView, target: Target, question: Question) -> Pair | Reject:
+        completion = await engine.complete(view.request(target, Call.ANSWER, question.attempt, question.text))
         answer = parse_answer(completion)
         verdict = check_answer(answer, completion.finish_reason, view.removed, self.checks)
         if verdict is not None:
             return reject_target(view.chunk, target, Stage.CHECK, verdict, answer or "")
-        return self._pair(view.chunk, target, asked, answer or "", completion)
+        return self._pair(view.chunk, target, question, engine, answer or "", completion)
 
-    async def _ask(self, view: _ChunkView, target: Target) -> _Asked:
-        """Ask, and once more if the first question is about something else than its target."""
-        asked = await self._ask_once(view, target, 0)
-        if asked.verdict is TargetReject.OFF_TARGET:
-            asked = await self._ask_once(view, target, 1)
-        return asked
-
-    async def _ask_once(self, view: _ChunkView, target: Target, attempt: int) -> _Asked:
-        completion = await self.question_engine.complete(view.request(target, Call.QUESTION, attempt))
-        question = parse_question(completion)
-        verdict = check_question(question, completion.finish_reason, self.checks)
-        fidelity = view.words.fidelity(question or "", target.sentence)
-        if verdict is None and self.checks.enabled and fidelity < self.checks.min_fidelity:
-            verdict = TargetReject.OFF_TARGET
-        return _Asked(question or "", completion, attempt, fidelity, verdict)
-
-    def _without_duplicates(self, outcomes: list[Pair | Reject]) -> list[Pair | Reject]:
+    def _without_duplicates(self, outcomes: list[Question | Pair | Reject]) -> list[Question | Pair | Reject]:
         if not self.checks.enabled:
             return outcomes
         pairs = [outcome for outcome in outcomes if isinstance(outcome, Pair)]
@@ -124,7 +147,9 @@ class Generator:
             for outcome in outcomes
         ]
 
-    def _pair(self, chunk: Chunk, target: Target, asked: _Asked, answer: str, answered: Completion) -> Pair:
+    def _pair(
+        self, chunk: Chunk, target: Target, question: Question, engine: Engine, answer: str, answered: Completion
+    ) -> Pair:
         span = chunk.sentences[target.sentence]
         return Pair(
             pair_id=target.pair_id,
@@ -138,36 +163,25 @@ class Generator:
             target_start=span.start,
             target_end=span.end,
             style=target.style,
-            question=asked.question,
+            question=question.text,
             answer=answer,
-            question_model=self.question_engine.info.model,
-            answer_model=self.answer_engine.info.model,
-            engine=self.answer_engine.info.engine,
+            question_model=question.model,
+            answer_model=engine.info.model,
+            engine=engine.info.engine,
             prompts_version=self.prompts_version,
-            seed=request_seed(target.pair_id, asked.attempt),
-            question_prompt_tokens=asked.completion.num_prompt_tokens,
-            question_cached_tokens=asked.completion.num_cached_tokens,
-            question_completion_tokens=asked.completion.num_completion_tokens,
+            seed=request_seed(target.pair_id, question.attempt),
+            question_prompt_tokens=question.prompt_tokens,
+            question_cached_tokens=question.cached_tokens,
+            question_completion_tokens=question.completion_tokens,
             answer_prompt_tokens=answered.num_prompt_tokens,
             answer_cached_tokens=answered.num_cached_tokens,
             answer_completion_tokens=answered.num_completion_tokens,
-            question_finish_reason=asked.completion.finish_reason,
+            question_finish_reason=question.finish_reason,
             answer_finish_reason=answered.finish_reason,
-            fidelity=asked.fidelity,
+            fidelity=question.fidelity,
             kept=chunk.kept,
             trace=answered.trace,
         )
-
-
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """A question with the verdict on it (None: good)."""
-
-    question: str
-    completion: Completion
-    attempt: int
-    fidelity: float
-    verdict: TargetReject | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +213,17 @@ class _ChunkView:
             question=question,
             attempt=attempt,
         )
+
+
+def open_targets(unit: Unit) -> list[tuple[Chunk, list[Target]]]:
+    """Return the unit's chunks with those of their targets that have neither a pair nor a reject yet."""
+    ended = {(pair.chunk_id, pair.pair_id) for pair in unit.pairs}
+    ended.update((reject.chunk_id, reject.id) for reject in unit.rejects if reject.chunk_id is not None)
+    left = (
+        (chunk, [target for target in chunk.targets if (chunk.chunk_id, target.pair_id) not in ended])
+        for chunk in unit.chunks
+    )
+    return [(chunk, targets) for chunk, targets in left if targets]
 
 
 def _repeated_chunks(unit: Unit) -> dict[str, str]:
@@ -247,14 +272,14 @@ def reject_pair(pair: Pair, stage: Stage, reason: TargetReject) -> Reject:
 
 
 def quarantine(unit: Unit) -> Unit:
-    """Reject every target of a unit that killed its worker again and again."""
+    """Reject every open target of a unit that killed its worker again and again."""
     detail = "its worker died on every attempt"
     rejects = [
         reject_target(chunk, target, Stage.GENERATE, TargetReject.UNIT_QUARANTINED, detail)
-        for chunk in unit.chunks
-        for target in chunk.targets
+        for chunk, targets in open_targets(unit)
+        for target in targets
     ]
-    return replace(unit, rejects=unit.rejects + tuple(rejects))
+    return replace(unit, questions=(), rejects=unit.rejects + tuple(rejects))
 
 
 def _first(errors: ExceptionGroup[Exception]) -> BaseException:

@@ -23,11 +23,12 @@ from selfstudy.corpus.splits import Split
 from selfstudy.planning import RunPlan, Work, plan_run
 from selfstudy.publish.snapshot import Gap, TooManyRejectsError, latest_manifest, publish, reject_share
 from selfstudy.reasons import TargetReject
+from selfstudy.records import Outcome
 from selfstudy.redact import redacted
 from selfstudy.store.commits import CommittedUnits
 from selfstudy.store.filesystem import Folder
 from selfstudy.store.lock import RunLock
-from selfstudy.worker import Outcome, UnitResult, versions
+from selfstudy.worker import UnitResult, versions
 
 logger = logging.getLogger(__name__)
 

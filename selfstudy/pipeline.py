@@ -1,5 +1,7 @@
 """The Ray graph: splits -> prepare -> filter -> sample -> generate and commit. The only module that imports ray.
 
+With another model for the answers, generating is two stages: actors that ask, and actors that answer and commit.
+
 One row is one unit (law 1). Each stage is a thin shell around a pure function of another module; what Ray retries
 is either deterministic or ends in a commit that only one attempt can make.
 """
@@ -12,9 +14,9 @@ import signal
 import threading
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 import pyarrow as pa
@@ -25,6 +27,7 @@ from ray.exceptions import RayTaskError
 
 from selfstudy.config import Config, ConfigError, ResourcesConfig
 from selfstudy.corpus.splits import Source, Split
+from selfstudy.engines.base import EngineUnusable
 from selfstudy.filter.lift import lift
 from selfstudy.filter.load import load_judge
 from selfstudy.planning import Work
@@ -32,10 +35,12 @@ from selfstudy.prepare import SplitChangedError, prepare_split
 from selfstudy.prompts import Prompts
 from selfstudy.publish.executor import Read, Write
 from selfstudy.recipe import Recipe
-from selfstudy.records import Unit
+from selfstudy.records import Failure, Outcome, Unit
+from selfstudy.store.attempts import forget_attempts, start_attempt
+from selfstudy.store.filesystem import Folder
 from selfstudy.targets import sample_targets
 from selfstudy.wire import unit_from_table, unit_to_table
-from selfstudy.worker import Outcome, UnitResult, Worker
+from selfstudy.worker import Role, UnitResult, Worker, unit_result
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +48,8 @@ _MAX_INPUT_BLOCKS = 10_000
 # A moment's work per unit; what an engine actor holds for life may be many CPUs.
 _SAMPLE_CPUS = 0.25
 _ANY_NUMBER = 100_000
+_MAX_STARTS = 3
+_Started = TypeVar("_Started")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +94,27 @@ def stop_ray() -> None:
     ray.shutdown()
 
 
+@dataclass(frozen=True, slots=True)
+class _Pool:
+    """Actors of one stage, and what each of them holds for life."""
+
+    actors: int
+    cpus: float
+    gpus: float = 0
+
+
+def _pools(config: Config) -> dict[str, _Pool]:
+    """Return the actor pools by what their fields in the config's resources begin with."""
+    resources = config.resources
+    pools = {
+        "filter": _Pool(resources.filter_actors, resources.filter_cpus),
+        "engine": _Pool(resources.engine_actors, resources.engine_cpus, resources.engine_gpus),
+    }
+    if config.answer_engine is not None:
+        pools["answer"] = _Pool(resources.answer_actors, resources.answer_cpus, resources.answer_gpus)
+    return pools
+
+
 def check_resources(config: Config) -> None:
     """Refuse a config whose stages cannot start, which would hang.
 
@@ -96,14 +124,15 @@ def check_resources(config: Config) -> None:
     Raises:
         ConfigError: one line with what is asked and what the cluster has.
     """
-    resources = config.resources
+    whole = _pools(config)
+    one_each = {name: replace(pool, actors=1) for name, pool in whole.items()}
     if not _joined():
-        problems = _too_small(resources, resources.filter_actors, resources.engine_actors)
-    elif problems := _too_small(resources, 1, 1):
-        problems = _wait_for_room(resources)
+        problems = _too_small(config.resources, whole)
+    elif problems := _too_small(config.resources, one_each):
+        problems = _wait_for_room(config.resources, one_each)
     if problems:
         raise ConfigError(problems)
-    for problem in _too_small(resources, resources.filter_actors, resources.engine_actors):
+    for problem in _too_small(config.resources, whole):
         logger.warning("%s. Starting with what there is; more is used as it comes", problem)
 
 
@@ -112,29 +141,31 @@ def _joined() -> bool:
     return os.environ.get("RAY_ADDRESS", "local") != "local"
 
 
-def _too_small(resources: ResourcesConfig, filter_actors: int, engine_actors: int) -> list[str]:
+def _too_small(resources: ResourcesConfig, pools: dict[str, _Pool]) -> list[str]:
     has = ray.cluster_resources()
-    cpus = filter_actors * resources.filter_cpus + engine_actors * resources.engine_cpus
-    gpus = engine_actors * resources.engine_gpus
+    cpus = sum(pool.actors * pool.cpus for pool in pools.values())
+    gpus = sum(pool.actors * pool.gpus for pool in pools.values())
     problems = []
     if cpus + resources.prepare_cpus > has.get("CPU", 0):
+        knobs = [f"{name}_{what}" for name in pools for what in ("actors", "cpus")]
         problems.append(
             f"resources: {cpus:g} CPUs of actors and {resources.prepare_cpus:g} of a prepare task do not fit "
-            f"into the cluster's {has.get('CPU', 0):g}; lower filter_actors, filter_cpus, engine_actors or engine_cpus"
+            f"into the cluster's {has.get('CPU', 0):g}; lower {', '.join(knobs[:-1])} or {knobs[-1]}"
         )
     if gpus > has.get("GPU", 0):
-        problems.append(f"resources.engine_gpus: {gpus:g} GPUs do not fit into the cluster's {has.get('GPU', 0):g}")
+        names = " and ".join(f"{name}_gpus" for name, pool in pools.items() if pool.gpus)
+        problems.append(f"resources.{names}: {gpus:g} GPUs do not fit into the cluster's {has.get('GPU', 0):g}")
     return problems
 
 
-def _wait_for_room(resources: ResourcesConfig) -> list[str]:
+def _wait_for_room(resources: ResourcesConfig, pools: dict[str, _Pool]) -> list[str]:
     """Ask an autoscaler, if there is one, for an actor of each stage; return what is still missing in the end."""
     end = time.monotonic() + 60 * resources.wait_minutes
-    engine = {"CPU": resources.engine_cpus} | ({"GPU": resources.engine_gpus} if resources.engine_gpus else {})
-    request_resources(bundles=[{"CPU": resources.prepare_cpus}, {"CPU": resources.filter_cpus}, engine])
+    bundles = [{"CPU": pool.cpus} | ({"GPU": pool.gpus} if pool.gpus else {}) for pool in pools.values()]
+    request_resources(bundles=[{"CPU": resources.prepare_cpus}, *bundles])
     logger.warning("waiting up to %g minutes for room in the cluster", resources.wait_minutes)
     try:
-        while (problems := _too_small(resources, 1, 1)) and time.monotonic() < end:
+        while (problems := _too_small(resources, pools)) and time.monotonic() < end:
             time.sleep(1)
     finally:
         request_resources(bundles=[])  # the actors hold their room by themselves; a request would outlive the job
@@ -167,21 +198,13 @@ def stream(work: Sequence[Work], job: Job) -> Iterator[UnitResult]:
             num_cpus=resources.filter_cpus,
         )
         .map_batches(_Sample(job), batch_size=1, batch_format="pyarrow", num_cpus=_SAMPLE_CPUS)
-        .map_batches(
-            _Generate,
-            fn_constructor_args=(job,),
-            batch_size=1,
-            batch_format="pyarrow",
-            compute=ActorPoolStrategy(
-                size=resources.engine_actors,
-                max_concurrent_calls_per_actor=resources.units_in_flight,
-                max_tasks_in_flight_per_actor=resources.units_in_flight + 1,
-                enable_true_multi_threading=True,
-            ),
-            num_cpus=resources.engine_cpus,
-            num_gpus=resources.engine_gpus,
-        )
     )
+    pools = _pools(job.config)
+    if "answer" in pools:
+        dataset = _through_engines(dataset, job, Role.ASK, pools["engine"])
+        dataset = _through_engines(dataset, job, Role.ANSWER, pools["answer"])
+    else:
+        dataset = _through_engines(dataset, job, Role.ASK_AND_ANSWER, pools["engine"])
     for row in dataset.iter_rows():
         fields = orjson.loads(row["result"])
         yield UnitResult(**fields | {"outcome": Outcome(fields["outcome"])})
@@ -202,9 +225,9 @@ class _Prepare:
             for unit in prepare_split(split, job.config, prefix, set(work.committed)):
                 yield unit_to_table(unit)
         except SplitChangedError as error:
-            yield unit_to_table(replace(failure, failure=str(error)))
+            yield unit_to_table(replace(failure, failure=Failure(Outcome.GAP, str(error))))
         except OSError as error:
-            yield unit_to_table(replace(failure, failure=f"{split.sources[0].uri}: {error}"))
+            yield unit_to_table(replace(failure, failure=Failure(Outcome.GAP, f"{split.sources[0].uri}: {error}")))
 
 
 class _Filter:
@@ -212,10 +235,12 @@ class _Filter:
 
     def __init__(self, job: Job) -> None:
         self.config = job.config.filter
-        self.judge = load_judge(self.config)
+        self.judge = _start(job, lambda: load_judge(self.config))
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         unit = unit_from_table(batch)
+        if isinstance(self.judge, Failure):
+            return unit_to_table(replace(unit, failure=self.judge))
         chunks, removed = lift(unit.chunks, self.judge, self.config)
         return unit_to_table(replace(unit, chunks=chunks, removed=removed))
 
@@ -233,15 +258,67 @@ class _Sample:
         return unit_to_table(replace(unit, chunks=chunks))
 
 
-class _Generate:
-    """Stage 4, actors with the engine: ask, answer, check, commit. Gives a small result, never the rows."""
+class _Engine:
+    """Stage 4, actors with an engine: one worker each."""
 
-    def __init__(self, job: Job) -> None:
-        self.worker = Worker(job.config, job.recipe, job.prompts, job.run_id)
+    def __init__(self, job: Job, role: Role) -> None:
+        self.worker = _start(job, lambda: Worker(job.config, job.recipe, job.prompts, job.run_id, role))
+
+
+class _Ask(_Engine):
+    """One unit in, the unit with its questions out (law 1)."""
 
     def __call__(self, batch: pa.Table) -> pa.Table:
-        result = self.worker.work(unit_from_table(batch))
+        unit, worker = unit_from_table(batch), self.worker
+        return unit_to_table(replace(unit, failure=worker) if isinstance(worker, Failure) else worker.ask(unit))
+
+
+class _Finish(_Engine):
+    """What is not asked yet is asked, answered, checked and committed. Gives a small result, never the rows."""
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        unit, worker = unit_from_table(batch), self.worker
+        result = unit_result(unit, worker) if isinstance(worker, Failure) else worker.finish(unit)
         return pa.table({"result": [orjson.dumps(asdict(result)).decode()]})
+
+
+def _through_engines(dataset: ray.data.Dataset, job: Job, role: Role, pool: _Pool) -> ray.data.Dataset:
+    """Add a pool of engine actors to the graph."""
+    num_units = job.config.resources.units_in_flight
+    return dataset.map_batches(
+        _Ask if role is Role.ASK else _Finish,
+        fn_constructor_args=(job, role),
+        batch_size=1,
+        batch_format="pyarrow",
+        compute=ActorPoolStrategy(
+            size=pool.actors,
+            max_concurrent_calls_per_actor=num_units,
+            max_tasks_in_flight_per_actor=num_units + 1,
+            enable_true_multi_threading=True,
+        ),
+        num_cpus=pool.cpus,
+        num_gpus=pool.gpus,
+    )
+
+
+def _start(job: Job, make: Callable[[], _Started]) -> _Started | Failure:
+    """Return what an actor holds, or why it cannot, which is told with the first unit.
+
+    Ray starts an actor anew whose process died, for ever. The store counts, and after a few times it gives up.
+    """
+    output, actor = Folder.at(job.config.output), f"actor-{ray.get_runtime_context().get_actor_id()}"
+    try:
+        num_died = start_attempt(output, actor, job.run_id).died_in_this_run
+        try:
+            if num_died >= _MAX_STARTS:
+                raise EngineUnusable(f"its process died {num_died} times on the way; out of memory?")
+            return make()
+        finally:
+            forget_attempts(output, actor)
+    except (EngineUnusable, ConfigError, ImportError) as error:
+        return Failure(Outcome.UNUSABLE, f"a worker cannot start: {error}")
+    except OSError as error:
+        return Failure(Outcome.STORAGE_FAILED, f"{job.config.output}: {error}")
 
 
 def _configure(context: DataContext) -> None:

@@ -7,6 +7,7 @@ returns new ones.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
@@ -114,6 +115,21 @@ class Reject:
     start: int | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What was asked about a target, with its provenance: half of a pair. `attempt` is 1 if it was asked again."""
+
+    pair_id: str
+    text: str
+    model: str
+    attempt: int
+    fidelity: float
+    prompt_tokens: int
+    cached_tokens: int
+    completion_tokens: int
+    finish_reason: str
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class TokenTrace:
     """What a student is distilled from: the sampled tokens, and the k likeliest at each place.
@@ -163,13 +179,32 @@ class Pair:
     trace: TokenTrace | None = None
 
 
+class Outcome(StrEnum):
+    """How a unit's way through the job ended. After UNUSABLE and STORAGE_FAILED the run has to end."""
+
+    COMMITTED = "committed"
+    LOST_RACE = "lost_race"
+    GAP = "gap"
+    UNUSABLE = "unusable"
+    STORAGE_FAILED = "storage_failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a unit, or the rest of its split, is not committed by this run."""
+
+    outcome: Outcome
+    message: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unit:
     """At most N chunks of one split, in order: the atom of retry, commit and resume.
 
     `num_documents` counts the documents that start in this unit, rejected ones included. Filter, sampler and
-    generator each return it with more: removed spans, targets in its chunks, pairs and rejects. A unit with
-    a `failure` only reports why its split could not be read on; it is never committed.
+    generator each return it with more: removed spans, targets in its chunks, questions where another actor answers
+    them, pairs and rejects. A unit with a `failure` only reports it; it passes the stages untouched and is never
+    committed.
     """
 
     unit_id: str
@@ -178,6 +213,9 @@ class Unit:
     num_documents: int
     chunks: tuple[Chunk, ...] = ()
     removed: tuple[RemovedSpan, ...] = ()
+    questions: tuple[Question, ...] = ()
     rejects: tuple[Reject, ...] = ()
     pairs: tuple[Pair, ...] = ()
-    failure: str = ""
+    preemptions: int = 0
+    """Times the engines took the cache of a running request away while this unit was worked on."""
+    failure: Failure | None = None

@@ -66,6 +66,7 @@ def counts_of(unit: Unit) -> dict[str, Any]:
         "completion_tokens": sum(
             pair.question_completion_tokens + pair.answer_completion_tokens for pair in unit.pairs
         ),
+        "preemptions": unit.preemptions,
     }
 
 

@@ -1,4 +1,4 @@
-"""What one engine actor does with a unit: count the attempt, generate, check, commit. No Ray in here."""
+"""What one engine actor does with a unit: count the attempt, generate, check, hand on or commit. No Ray in here."""
 
 from __future__ import annotations
 
@@ -8,40 +8,40 @@ import logging
 import platform
 import threading
 import time
-from concurrent.futures import Future
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 
 from selfstudy.config import Config
-from selfstudy.engines.base import Engine, EngineUnusable
+from selfstudy.engines.base import EngineUnusable
 from selfstudy.engines.load import load_engine
 from selfstudy.generate import Generator, UnitFailedError, quarantine
 from selfstudy.prompts import Prompts
 from selfstudy.recipe import Recipe
-from selfstudy.records import Unit
-from selfstudy.store.attempts import Attempts, count_attempts, fail_attempt, forget_attempts, start_attempt
+from selfstudy.records import Failure, Outcome, Unit
+from selfstudy.store.attempts import count_attempts, end_attempt, forget_attempts, start_attempt
 from selfstudy.store.commits import commit_unit
 from selfstudy.store.filesystem import Folder
 from selfstudy.turns import Turns
 from selfstudy.unit_tables import counts_of, tables_of
 
 logger = logging.getLogger(__name__)
+_End = TypeVar("_End")
 
 
-class Outcome(StrEnum):
-    COMMITTED = "committed"
-    LOST_RACE = "lost_race"
-    GAP = "gap"
-    UNUSABLE = "unusable"
-    STORAGE_FAILED = "storage_failed"
+class Role(StrEnum):
+    """Which calls a worker makes: both, or one where another model makes the other."""
+
+    ASK_AND_ANSWER = "ask_and_answer"
+    ASK = "ask"
+    ANSWER = "answer"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnitResult:
-    """What the driver hears of a unit. `message` says why it was not committed; after UNUSABLE and STORAGE_FAILED
-    the run has to end."""
+    """What the driver hears of a unit. `message` says why it was not committed."""
 
     unit_id: str
     split_id: str
@@ -51,12 +51,18 @@ class UnitResult:
 
 
 class Worker:
-    """Holds the engines of one actor and works on several units at a time, each from a thread of its own.
+    """Holds the engine of one actor and works on several units at a time, each from a thread of its own.
 
-    The engines live on one event loop in a thread that nothing else blocks.
+    The engine lives on one event loop in a thread that nothing else blocks. A worker with the role ASK hands its
+    units on (`ask`), any other commits them (`finish`).
+
+    Raises:
+        EngineUnusable: the model cannot be loaded.
     """
 
-    def __init__(self, config: Config, recipe: Recipe, prompts: Prompts, run_id: str) -> None:
+    def __init__(
+        self, config: Config, recipe: Recipe, prompts: Prompts, run_id: str, role: Role = Role.ASK_AND_ANSWER
+    ) -> None:
         self._config = config
         self._recipe = recipe
         self._run_id = run_id
@@ -64,48 +70,69 @@ class Worker:
         self._turns = Turns()
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, name="engine", daemon=True).start()
-        self._unusable = ""
-        try:
-            self._generator = self._load_generator(prompts)
-        except EngineUnusable as error:
-            # Told with the first unit: an actor that dies in its constructor would be started again and again.
-            self._unusable = str(error)
+        engine_config = config.answer_engine if role is Role.ANSWER else config.engine
+        assert engine_config is not None
+        self._engine = load_engine(engine_config, sampling=config.sampling, prompts=prompts)
+        self._num_preemptions = 0
+        self._generator = Generator(
+            None if role is Role.ANSWER else self._engine,
+            None if role is Role.ASK else self._engine,
+            config.checks,
+            prompts.version,
+        )
 
-    def work(self, unit: Unit) -> UnitResult:
-        """Generate and commit one unit. Blocks; raises only what is a defect of ours."""
-        if self._unusable:
-            return self._result(unit, Outcome.UNUSABLE, self._unusable)
-        if unit.failure:
-            return self._result(unit, Outcome.GAP, unit.failure)
+    def ask(self, unit: Unit) -> Unit:
+        """Return the unit with its questions, or with a failure. Blocks; raises only what is a defect of ours."""
+        result = self._work(unit, self._hand_on)
+        return replace(unit, failure=result) if isinstance(result, Failure) else result
+
+    def finish(self, unit: Unit) -> UnitResult:
+        """Generate what a unit lacks and commit it. Blocks; raises only what is a defect of ours."""
+        result = self._work(unit, self._commit)
+        if isinstance(result, Failure):
+            return unit_result(unit, result)
+        return result
+
+    def _work(self, unit: Unit, end: Callable[[Unit, float], _End]) -> _End | Failure:
+        """Generate, and pass the unit and the seconds that it took to `end`."""
+        if unit.failure is not None:
+            return unit.failure
         try:
             is_suspect = count_attempts(self._output, unit.unit_id, self._run_id).died_in_this_run > 0
             with self._turns.take(alone=is_suspect):
-                return self._attempt(unit)
-        except EngineUnusable as error:
-            return self._result(unit, Outcome.UNUSABLE, str(error))
-        except OSError as error:
-            return self._result(unit, Outcome.STORAGE_FAILED, f"{self._config.output}: {error}")
-
-    def _attempt(self, unit: Unit) -> UnitResult:
-        started = time.monotonic()
-        attempts = start_attempt(self._output, unit.unit_id, self._run_id)
-        try:
-            finished = self._generate(unit, attempts)
+                started = time.monotonic()
+                generated = self._attempt(unit)
+                return end(generated, time.monotonic() - started)
         except UnitFailedError as error:
-            fail_attempt(self._output, unit.unit_id, self._run_id)
-            return self._result(unit, Outcome.GAP, str(error))
-        return self._commit(finished, time.monotonic() - started)
+            return Failure(Outcome.GAP, str(error))
+        except EngineUnusable as error:
+            return Failure(Outcome.UNUSABLE, str(error))
+        except OSError as error:
+            return Failure(Outcome.STORAGE_FAILED, f"{self._config.output}: {error}")
 
-    def _generate(self, unit: Unit, attempts: Attempts) -> Unit:
+    def _attempt(self, unit: Unit) -> Unit:
         limit = self._config.limits.unit_attempts
+        attempts = start_attempt(self._output, unit.unit_id, self._run_id)
         if attempts.died_in_this_run >= limit:
             logger.warning("unit %s killed its worker %d times: quarantined", unit.unit_id, attempts.died_in_this_run)
             return quarantine(unit)
         last_attempt = attempts.runs_failed >= limit - 1
-        future: Future[Unit] = asyncio.run_coroutine_threadsafe(
-            self._generator.generate(unit, last_attempt=last_attempt), self._loop
-        )
-        return future.result()
+        future = asyncio.run_coroutine_threadsafe(self._generate(unit, last_attempt), self._loop)
+        try:
+            return future.result()
+        except UnitFailedError:
+            end_attempt(self._output, unit.unit_id, self._run_id, "failed")
+            raise
+
+    async def _generate(self, unit: Unit, last_attempt: bool) -> Unit:
+        unit = await self._generator.generate(unit, last_attempt=last_attempt)
+        # Of an engine that works on several units, each unit reports what is new when it ends: the sum is right.
+        before, self._num_preemptions = self._num_preemptions, self._engine.num_preemptions()
+        return replace(unit, preemptions=unit.preemptions + self._num_preemptions - before)
+
+    def _hand_on(self, unit: Unit, _seconds: float) -> Unit:
+        end_attempt(self._output, unit.unit_id, self._run_id, "asked")
+        return unit
 
     def _commit(self, unit: Unit, seconds: float) -> UnitResult:
         counts = counts_of(unit)
@@ -125,21 +152,12 @@ class Worker:
             counts=counts,
         )
         forget_attempts(self._output, unit.unit_id)
-        return self._result(unit, Outcome.COMMITTED if won else Outcome.LOST_RACE, counts=counts)
+        outcome = Outcome.COMMITTED if won else Outcome.LOST_RACE
+        return UnitResult(unit_id=unit.unit_id, split_id=unit.split_id, outcome=outcome, counts=counts)
 
-    def _load_generator(self, prompts: Prompts) -> Generator:
-        config = self._config
-        engine = load_engine(config.engine, sampling=config.sampling, prompts=prompts)
-        answer_engine: Engine = engine
-        if config.answer_engine is not None:
-            answer_engine = load_engine(config.answer_engine, sampling=config.sampling, prompts=prompts)
-        return Generator(engine, answer_engine, config.checks, prompts.version)
 
-    @staticmethod
-    def _result(unit: Unit, outcome: Outcome, message: str = "", counts: dict[str, Any] | None = None) -> UnitResult:
-        return UnitResult(
-            unit_id=unit.unit_id, split_id=unit.split_id, outcome=outcome, message=message, counts=counts or {}
-        )
+def unit_result(unit: Unit, failure: Failure) -> UnitResult:
+    return UnitResult(unit_id=unit.unit_id, split_id=unit.split_id, outcome=failure.outcome, message=failure.message)
 
 
 def versions() -> dict[str, str]:

@@ -22,10 +22,11 @@ from selfstudy.planning import plan_run
 from selfstudy.prepare import prepare_split
 from selfstudy.publish.executor import Here
 from selfstudy.publish.snapshot import latest_manifest, publish
+from selfstudy.records import Outcome
 from selfstudy.store.commits import COMMITS, CommittedUnits
 from selfstudy.store.filesystem import Folder
 from selfstudy.targets import sample_targets
-from selfstudy.worker import Outcome, Worker, versions
+from selfstudy.worker import Worker, versions
 
 TABLES = ("pairs", "chunks", "removed", "rejects")
 DEADLINE_S = 600
@@ -174,7 +175,7 @@ def run_here(config: Config) -> dict[str, Any]:
             chunks, removed = lift(unit.chunks, judge, config.filter)
             ask = plan.recipe.ask_hash
             sampled = tuple(sample_targets(chunk, config.targets, seed=config.seed, ask=ask) for chunk in chunks)
-            result = worker.work(replace(unit, chunks=sampled, removed=removed))
+            result = worker.finish(replace(unit, chunks=sampled, removed=removed))
             assert result.outcome is Outcome.COMMITTED, result
     unit_ids = plan.complete_units(CommittedUnits.find(output))
     return publish(output, unit_ids, config=config, recipe=plan.recipe, gaps=(), versions=versions(), executor=Here())

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -18,6 +18,7 @@ from selfstudy.reasons import Stage, TargetReject
 from selfstudy.records import Unit
 from selfstudy.targets import sample_targets
 from selfstudy.unit_tables import counts_of
+from selfstudy.wire import unit_from_table, unit_to_table
 from tests.factories import ORDER, chunks_of, config_of, prose, removed_span, removing, sampled_unit, unit_of
 
 ALL = config_of(targets={"fraction": 1.0})
@@ -49,6 +50,9 @@ class FakeEngine:
             return result
         return Completion(text=result, num_prompt_tokens=7, num_cached_tokens=5, num_completion_tokens=3)
 
+    def num_preemptions(self) -> int:
+        return 0
+
     async def close(self) -> None:
         pass
 
@@ -59,6 +63,17 @@ def generate(
     generator = Generator(engine, answer_engine or engine, ChecksConfig(**checks), "prompts-1")
     finished = asyncio.run(generator.generate(unit, last_attempt=last_attempt))
     counts_of(finished)  # raises where a target has no end, or two
+    return finished
+
+
+def generate_apart(unit: Unit, asker: Engine, answerer: Engine, **checks: Any) -> Unit:
+    """The same in two actors, with the journey between them."""
+    asked = asyncio.run(Generator(asker, None, ChecksConfig(**checks), "prompts-1").generate(unit))
+    assert not asked.pairs
+    arrived = unit_from_table(unit_to_table(asked))
+    finished = asyncio.run(Generator(None, answerer, ChecksConfig(**checks), "prompts-1").generate(arrived))
+    counts_of(finished)
+    assert not finished.questions
     return finished
 
 
@@ -316,3 +331,43 @@ def test_noise_passes_when_checks_are_off() -> None:
     unit = sampled_unit(prose(4), ALL)
     engine = FakeEngine({a_target(unit, place): "the same noise" for place in range(4)})
     assert len(generate(unit, engine, enabled=False).pairs) == 4
+
+
+def test_asking_and_answering_in_two_actors_gives_the_same_unit() -> None:
+    unit = sampled_unit(prose(30), ALL)
+    twice = replace(
+        unit, chunks=(*unit.chunks, *(replace(chunk, chunk_id=f"{chunk.chunk_id}x") for chunk in unit.chunks[:2]))
+    )
+    asker, answerer = scripted(salience_bias=0.4), scripted(refusal_rate=0.3)
+    together = generate(twice, asker, answer_engine=answerer)
+    assert {TargetReject.OFF_TARGET, TargetReject.REFUSAL, TargetReject.DUPLICATE_CHUNK} <= set(reasons_of(together))
+
+    apart = generate_apart(twice, asker, answerer)
+
+    assert apart.pairs == together.pairs
+    assert Counter(apart.rejects) == Counter(together.rejects)
+
+
+def test_what_has_ended_is_not_asked_again() -> None:
+    unit = sampled_unit(prose(30), ALL)
+    first = generate(unit, scripted(refusal_rate=0.5))
+    assert first.pairs and first.rejects
+    half = replace(first, pairs=first.pairs[::2])
+    engine = FakeEngine()
+    finished = generate(half, engine)
+    assert len(engine.seen) == 2 * len(first.pairs[1::2])
+    assert finished.pairs[: len(half.pairs)] == half.pairs
+    assert finished.rejects[: len(first.rejects)] == first.rejects
+
+
+def test_a_unit_that_killed_its_answerer_keeps_the_rejects_of_its_questions() -> None:
+    unit = sampled_unit(prose(30), ALL)
+    asked = asyncio.run(Generator(scripted(salience_bias=0.6), None, ChecksConfig(), "p").generate(unit))
+    num_off_target = reasons_of(asked)[TargetReject.OFF_TARGET]
+    assert num_off_target
+    quarantined = quarantine(asked)
+    counts_of(quarantined)
+    assert reasons_of(quarantined) == {
+        TargetReject.OFF_TARGET: num_off_target,
+        TargetReject.UNIT_QUARANTINED: 30 - num_off_target,
+    }

@@ -196,10 +196,39 @@ def test_a_file_that_is_overwritten_is_a_gap(tmp_path: Path, monkeypatch: pytest
     assert "late" in set(published(tmp_path / "out")["chunks"]["doc_id"])
 
 
+def test_questions_and_answers_of_two_models(tmp_path: Path) -> None:
+    corpus = write_corpus(tmp_path / "corpus")
+    answer_engine = {"kind": "scripted", "refusal_rate": 0.2}
+    summary = run(parsed(corpus, tmp_path / "out", answer_engine=answer_engine))
+    assert summary.exit_code == 0
+    verdict = verify(Folder.at(str(tmp_path / "out")))
+    assert verdict.ok, verdict.violations
+    tables = published(tmp_path / "out")
+    assert planned_targets(tables) == ended_targets(tables)
+    assert {"refusal"} <= set(tables["rejects"]["reason"])
+    (question_model,) = set(tables["pairs"]["question_model"])
+    assert question_model.startswith("extractive")
+    assert set(tables["pairs"]["answer_model"]) == {"scripted@1"}
+    assert set(tables["pairs"]["engine"]) == {"scripted-1"}
+
+
+@pytest.mark.parametrize("engine", ["engine", "answer_engine"])
+def test_a_unit_whose_requests_fail_in_either_pool_is_a_gap(tmp_path: Path, engine: str) -> None:
+    corpus = write_corpus(tmp_path / "corpus", num_documents=3)
+    engines = {"engine": {"kind": "scripted"}, "answer_engine": {"kind": "scripted"}}
+    broken = engines | {engine: {"kind": "scripted", "failure_rate": 1.0}}
+    summary = run(parsed(corpus, tmp_path / "out", **broken))
+    assert summary.exit_code == 1 and summary.pairs == 0
+    assert "scripted failure" in summary.gaps[0].reason
+
+
 def test_a_config_that_cannot_start_is_refused(tmp_path: Path) -> None:
     corpus = write_corpus(tmp_path / "corpus")
     with pytest.raises(ConfigError, match="do not fit into the cluster"):
         run(parsed(corpus, tmp_path / "out", resources={"engine_cpus": 64}))
+    two = {"answer_engine": {"kind": "extractive"}, "resources": {"answer_cpus": 64}}
+    with pytest.raises(ConfigError, match="answer_actors or answer_cpus"):
+        run(parsed(corpus, tmp_path / "out", **two))
     with pytest.raises(ConfigError, match="engine_gpus"):
         run(parsed(corpus, tmp_path / "out", resources={"engine_gpus": 8}))
     with pytest.raises(ConfigError, match="matches no file"):

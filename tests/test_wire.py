@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from selfstudy.reasons import Ineligible, Stage
-from selfstudy.records import Chunk, Reject, RemovedSpan, Sentence, Target, Unit
+from selfstudy.records import Chunk, Failure, Outcome, Question, Reject, RemovedSpan, Sentence, Target, Unit
 from selfstudy.wire import unit_from_table, unit_schema, unit_to_row, unit_to_table
 from tests.factories import pair_of, prose, sampled_unit
 
@@ -55,6 +55,18 @@ REJECT = st.builds(
     style=OPTIONAL,
     start=st.none() | COUNT,
 )
+QUESTION = st.builds(
+    Question,
+    pair_id=TEXT,
+    text=TEXT,
+    model=TEXT,
+    attempt=COUNT,
+    fidelity=st.floats(0, 1),
+    prompt_tokens=COUNT,
+    cached_tokens=COUNT,
+    completion_tokens=COUNT,
+    finish_reason=TEXT,
+)
 UNITS = st.builds(
     Unit,
     unit_id=TEXT,
@@ -64,7 +76,9 @@ UNITS = st.builds(
     chunks=st.lists(CHUNK, max_size=3).map(tuple),
     removed=st.lists(REMOVED, max_size=2).map(tuple),
     rejects=st.lists(REJECT, max_size=2).map(tuple),
-    failure=TEXT,
+    questions=st.lists(QUESTION, max_size=2).map(tuple),
+    preemptions=COUNT,
+    failure=st.none() | st.builds(Failure, st.sampled_from(Outcome), TEXT),
 )
 
 

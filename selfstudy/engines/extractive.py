@@ -42,6 +42,9 @@ class ExtractiveEngine:
         text = ask(request) if request.call is Call.QUESTION else answer(request)
         return Completion(text=text, num_completion_tokens=num_tokens_of(text))
 
+    def num_preemptions(self) -> int:
+        return 0
+
     async def close(self) -> None:
         pass
 

@@ -119,6 +119,9 @@ class OpenaiEndpoint:
             raise result.error(result.message)
         raise TransportError(f"given up after {self._config.max_attempts} attempts: {result.message}")
 
+    def num_preemptions(self) -> int:
+        return 0
+
     async def close(self) -> None:
         await self._client.close()
 

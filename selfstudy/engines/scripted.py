@@ -51,6 +51,9 @@ class ScriptedEngine:
             num_completion_tokens=num_tokens_of(text),
         )
 
+    def num_preemptions(self) -> int:
+        return 0
+
     async def close(self) -> None:
         pass
 

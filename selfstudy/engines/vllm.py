@@ -14,8 +14,6 @@ import asyncio
 import logging
 import os
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -85,7 +83,6 @@ class VllmHost:
     async def close(self) -> None:
         """Stop the engine and its processes."""
         if self._thread.is_alive():
-            logger.info("vllm: %s", " ".join(f"{name}={value:.0f}" for name, value in counters().items()))
             await asyncio.to_thread(self._shut_down)
 
     async def _generate(self, token_ids: list[int], sampling: SamplingParams) -> RequestOutput:
@@ -168,6 +165,13 @@ class VllmModel:
             trace=_trace(completion, num_logprobs) if wants_trace else None,
         )
 
+    def num_preemptions(self) -> int:
+        """Return what vLLM counted in this process; 0 with `disable_log_stats`."""
+        from prometheus_client import REGISTRY
+
+        samples = (sample for metric in REGISTRY.collect() for sample in metric.samples)
+        return int(sum(sample.value for sample in samples if sample.name == "vllm:num_preemptions_total"))
+
     async def close(self) -> None:
         await self._host.close()
 
@@ -196,23 +200,6 @@ class VllmModel:
         )
 
 
-def counters() -> dict[str, float]:
-    """Return what vLLM counted in this process: preemptions, prefix cache queries and hits (both in tokens)."""
-    from prometheus_client import REGISTRY
-
-    wanted = {
-        "vllm:num_preemptions_total": "preemptions",
-        "vllm:prefix_cache_queries_total": "prefix_cache_queries",
-        "vllm:prefix_cache_hits_total": "prefix_cache_hits",
-    }
-    found = dict.fromkeys(wanted.values(), 0.0)
-    for metric in REGISTRY.collect():
-        for sample in metric.samples:
-            if sample.name in wanted:
-                found[wanted[sample.name]] += sample.value
-    return found
-
-
 async def _start(config: VllmEngine) -> AsyncLLM:
     """Runs on the loop that the engine's own tasks then live on."""
     guard.own_engines()
@@ -227,36 +214,7 @@ async def _start(config: VllmEngine) -> AsyncLLM:
     if config.tensor_parallel_size > 1:
         # Inside a Ray actor vLLM would otherwise start Ray actors of its own.
         options["distributed_executor_backend"] = "mp"
-    with _own_devices(config.tensor_parallel_size):
-        return AsyncLLM.from_engine_args(AsyncEngineArgs(**(options | config.engine_args)))
-
-
-_num_devices_taken = 0
-
-
-@contextmanager
-def _own_devices(num_devices: int) -> Iterator[None]:
-    """Give the next engine of this process GPUs that no earlier one has, as far as there are enough."""
-    global _num_devices_taken  # noqa: PLW0603  (devices belong to the process)
-    before = os.environ.get("CUDA_VISIBLE_DEVICES")
-    own = next_devices(before, _num_devices_taken, num_devices)
-    if own is None:
-        yield
-        return
-    os.environ["CUDA_VISIBLE_DEVICES"] = own
-    try:
-        yield
-    finally:
-        os.environ["CUDA_VISIBLE_DEVICES"] = before or ""
-        _num_devices_taken += num_devices
-
-
-def next_devices(visible: str | None, num_taken: int, num_wanted: int) -> str | None:
-    """Return which of the visible devices an engine should see, None to leave them as they are."""
-    devices = [device for device in (visible or "").split(",") if device]
-    if len(devices) < num_taken + num_wanted:
-        return None
-    return ",".join(devices[num_taken : num_taken + num_wanted])
+    return AsyncLLM.from_engine_args(AsyncEngineArgs(**(options | config.engine_args)))
 
 
 async def _shut_down(engine: AsyncLLM) -> None:

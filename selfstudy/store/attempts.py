@@ -1,14 +1,15 @@
 """How often a unit was tried, so that one that kills its worker or never gets through ends as a reject (law 7).
 
-    units/attempts/UNIT/RUN.N.{started,failed}     empty objects, removed when the unit is committed
+    units/attempts/UNIT/RUN.N.{started,failed,asked}     empty objects, removed when the unit is committed
 
 A driver that is killed leaves attempts that were nobody's fault, so workers that died count within one run only;
-requests that failed count once per run.
+requests that failed count once per run. `asked` ends an attempt of an actor that only asks.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from selfstudy.store.filesystem import Folder
 
@@ -37,15 +38,15 @@ def count_attempts(output: Folder, unit_id: str, run_id: str) -> Attempts:
     failed = {name.split(".", 1)[0] for name in names if name.endswith(".failed")}
     of_this_run = [name for name in names if name.startswith(f"{run_id}.")]
     num_started = sum(name.endswith(".started") for name in of_this_run)
-    num_ended = sum(name.endswith(".failed") for name in of_this_run)
+    num_ended = sum(name.endswith((".failed", ".asked")) for name in of_this_run)
     return Attempts(started_in_this_run=num_started, died_in_this_run=num_started - num_ended, runs_failed=len(failed))
 
 
-def fail_attempt(output: Folder, unit_id: str, run_id: str) -> None:
-    """Record that the attempt ended because requests failed: the worker lives."""
+def end_attempt(output: Folder, unit_id: str, run_id: str, ending: Literal["failed", "asked"]) -> None:
+    """Record that the attempt ended and the worker lives: requests failed, or another actor goes on."""
     names = output.names(f"{_ATTEMPTS}/{unit_id}")
-    number = sum(name.startswith(f"{run_id}.") and name.endswith(".failed") for name in names)
-    output.write(f"{_ATTEMPTS}/{unit_id}/{run_id}.{number}.failed", b"")
+    number = sum(name.startswith(f"{run_id}.") and name.endswith(f".{ending}") for name in names)
+    output.write(f"{_ATTEMPTS}/{unit_id}/{run_id}.{number}.{ending}", b"")
 
 
 def forget_attempts(output: Folder, unit_id: str) -> None:

@@ -66,6 +66,23 @@ def test_an_endpoint_serves_the_job_and_the_key_stays_with_us(tmp_path: Path) ->
     assert KEY.encode() not in everything_written(tmp_path)
 
 
+def test_an_endpoint_answers_what_another_engine_asked(tmp_path: Path) -> None:
+    with server_in_a_thread() as server:
+        config = endpoint_config(server, tmp_path)
+        config |= {"engine": {"kind": "scripted"}, "answer_engine": config["engine"]}
+        run = RunProcess(config, tmp_path)
+        assert run.wait() == 0, run.stderr
+
+    tables = published(tmp_path / "out")
+    assert not verify(Folder.at(str(tmp_path / "out"))).violations
+    assert planned_targets(tables) == ended_targets(tables)
+    pairs = tables["pairs"]
+    assert (set(pairs["question_model"]), set(pairs["answer_model"])) == ({"scripted@1"}, {"m"})
+    said = [request["body"]["messages"][-1]["content"] for request in server.requests]
+    assert len(said) == len(pairs)
+    assert all(any(question in content for content in said) for question in pairs["question"])
+
+
 def test_a_refused_key_ends_the_run_with_one_line(tmp_path: Path) -> None:
     refusal = json.dumps({"error": {"message": f"bad key {KEY}"}}).encode()
     with server_in_a_thread(*[Behaviour(status=401, body=refusal)] * 1000) as server:

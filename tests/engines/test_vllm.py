@@ -23,7 +23,7 @@ import pytest
 
 from selfstudy.config import SamplingConfig, VllmEngine
 from selfstudy.engines.base import Call, Completion, EngineUnusable, Request, RequestTooLong
-from selfstudy.engines.vllm import VllmHost, VllmModel, next_devices
+from selfstudy.engines.vllm import VllmHost, VllmModel
 from selfstudy.prompts import load_prompts
 
 pytestmark = pytest.mark.vllm
@@ -147,25 +147,6 @@ def test_a_model_that_cannot_be_loaded_is_one_line(tmp_path: Path, vllm_config: 
 def test_an_engine_argument_that_does_not_exist_is_one_line(vllm_config: VllmEngine) -> None:
     with pytest.raises(EngineUnusable, match="no_such_argument"):
         VllmHost(vllm_config.model_copy(update={"engine_args": {"no_such_argument": 1}}))
-
-
-@pytest.mark.parametrize(
-    ("visible", "num_taken", "num_wanted", "own"),
-    [
-        ("0,1", 0, 2, "0,1"),
-        ("0,1", 0, 1, "0"),
-        ("0,1", 1, 1, "1"),
-        ("GPU-a,GPU-b,GPU-c", 1, 2, "GPU-b,GPU-c"),
-        # Too few: two engines share one, each with its part of the memory.
-        ("0", 1, 1, None),
-        (None, 0, 1, None),
-        ("", 0, 1, None),
-    ],
-)
-def test_two_engines_of_an_actor_take_different_gpus(
-    visible: str | None, num_taken: int, num_wanted: int, own: str | None
-) -> None:
-    assert next_devices(visible, num_taken, num_wanted) == own
 
 
 @contextlib.contextmanager

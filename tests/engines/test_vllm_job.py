@@ -12,9 +12,11 @@ from typing import Any
 import psutil
 import pytest
 
+from jobs.tiny_model import write_tiny_model
 from selfstudy.config import VllmEngine
 from selfstudy.store.filesystem import Folder
 from selfstudy.verify import verify
+from tests.engines.conftest import TEXTS
 from tests.runs import (
     RunProcess,
     config_of,
@@ -68,6 +70,26 @@ def test_the_sample_corpus_becomes_a_verified_snapshot(tmp_path: Path, vllm_conf
     assert pairs["answer_cached_tokens"].sum() > 0
     assert set(pairs["answer_token_ids"].list.len()) == {12}
     assert set(pairs["answer_top_logprobs"].list.len()) == {24}
+
+
+def test_one_model_asks_and_another_answers(tmp_path: Path, vllm_config: VllmEngine) -> None:
+    """Two pools, two engines at work at the same time."""
+    answerer = write_tiny_model(tmp_path / "answerer", TEXTS, hidden_size=128)
+    sections = vllm_sections(vllm_config)
+    sections["answer_engine"] = sections["engine"] | {"model": str(answerer)}
+    config = config_of(write_corpus(tmp_path / "corpus", num_documents=4), tmp_path / "out", **sections)
+
+    run = RunProcess(config, tmp_path)
+
+    assert run.wait() == 0, run.stderr
+    tables = published(tmp_path / "out")
+    assert not verify(Folder.at(str(tmp_path / "out"))).violations
+    assert planned_targets(tables) == ended_targets(tables)
+    pairs = tables["pairs"]
+    assert set(pairs["question_model"]) == {vllm_config.model}
+    assert set(pairs["answer_model"]) == {str(answerer)}
+    assert set(pairs["question_completion_tokens"]) == {8}
+    assert set(pairs["answer_token_ids"].list.len()) == {12}
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,9 @@ from selfstudy.config import CallSampling, OpenaiEngine, QuestionSampling, Sampl
 from selfstudy.engines.base import Call, Completion, EngineUnusable, Request, RequestTooLong, TransportError
 from selfstudy.engines.openai import OpenaiEndpoint
 from selfstudy.prompts import load_prompts, parse_answer
+from selfstudy.store.filesystem import Folder
+from selfstudy.verify import verify
+from tests.runs import RunProcess, config_of, ended_targets, planned_targets, published, write_corpus
 
 pytestmark = pytest.mark.vllm
 pytest.importorskip("vllm", reason="vLLM is not installed: make setup-vllm")
@@ -113,6 +116,32 @@ def test_requests_are_completed_and_share_the_servers_cache(base_url: str) -> No
     assert all(0 < completion.num_completion_tokens <= 12 for completion in completions)
     assert all(completion.num_prompt_tokens > 100 for completion in completions)
     assert all(completion.num_cached_tokens > 0 for completion in completions)
+
+
+@pytest.mark.fault
+def test_vllm_asks_and_an_endpoint_answers(
+    base_url: str, vllm_config: VllmEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", "1")
+    config = config_of(
+        write_corpus(tmp_path / "corpus", num_documents=4),
+        tmp_path / "out",
+        sampling={"question": {"max_tokens": 8}, "answer": {"max_tokens": 12}},
+        checks={"enabled": False},
+    )
+    config["engine"] = vllm_config.model_dump(exclude_unset=True)
+    config["answer_engine"] = {"kind": "openai", "base_url": base_url, "model": "tiny", "api_key_env": "MY_KEY"}
+
+    run = RunProcess(config, tmp_path)
+
+    assert run.wait() == 0, run.stderr
+    tables = published(tmp_path / "out")
+    assert not verify(Folder.at(str(tmp_path / "out"))).violations
+    assert planned_targets(tables) == ended_targets(tables)
+    pairs = tables["pairs"]
+    assert len(pairs)
+    assert (set(pairs["question_model"]), set(pairs["answer_model"])) == ({vllm_config.model}, {"tiny"})
+    assert pairs["question_cached_tokens"].sum() > 0
 
 
 def test_structured_output_is_enforced(base_url: str) -> None:

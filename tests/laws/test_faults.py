@@ -72,12 +72,11 @@ def test_workers_killed_in_a_unit_lose_and_repeat_nothing(tmp_path: Path) -> Non
     assert verify(Folder.at(str(tmp_path / "out"))).ok
 
 
-def test_a_unit_that_always_kills_its_worker_is_quarantined(tmp_path: Path) -> None:
+@pytest.mark.parametrize("deadly", ["engine", "answer_engine"])
+def test_a_unit_that_always_kills_its_worker_is_quarantined(tmp_path: Path, deadly: str) -> None:
     corpus = write_corpus(tmp_path / "corpus", num_documents=2)
-    engine = {"kind": "scripted", "kill_rate": 0.2}
-    config = config_of(
-        corpus, tmp_path / "out", engine=engine, limits={"unit_attempts": 2}, resources={"units_in_flight": 1}
-    )
+    config = config_of(corpus, tmp_path / "out", limits={"unit_attempts": 2}, resources={"units_in_flight": 1})
+    config[deadly] = {"kind": "scripted", "kill_rate": 0.2}
     run = RunProcess(config, tmp_path)
     try:
         assert run.wait() == 0, run.stderr

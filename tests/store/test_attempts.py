@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from selfstudy.store.attempts import fail_attempt, forget_attempts, start_attempt
+from selfstudy.store.attempts import end_attempt, forget_attempts, start_attempt
 from selfstudy.store.filesystem import Folder
 
 
@@ -28,16 +28,24 @@ def test_runs_whose_requests_failed_count_once_each(output: Folder) -> None:
     for run in ("run1", "run2"):
         for _ in range(2):
             start_attempt(output, "u", run)
-            fail_attempt(output, "u", run)
+            end_attempt(output, "u", run, "failed")
     assert start(output, "run3") == (0, 2)
 
 
 def test_a_failed_attempt_is_no_death(output: Folder) -> None:
     start_attempt(output, "u", "run1")
-    fail_attempt(output, "u", "run1")
+    end_attempt(output, "u", "run1", "failed")
     assert start(output, "run1") == (0, 1)
     # That one died.
     assert start(output, "run1") == (1, 1)
+
+
+def test_a_unit_that_was_handed_on_killed_nobody(output: Folder) -> None:
+    start_attempt(output, "u", "run1")
+    end_attempt(output, "u", "run1", "asked")
+    # The actor that answers starts, and dies.
+    assert start(output, "run1") == (0, 0)
+    assert start(output, "run1") == (1, 0)
 
 
 def test_a_run_whose_name_begins_like_another_is_another(output: Folder) -> None:
