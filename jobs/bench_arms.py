@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import random
 import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from jobs.bench_probe import TRACE_VARIABLE, install_probe
 from selfstudy.config import Config, VllmEngine, parse_config
 from selfstudy.corpus.splits import plan_splits
 from selfstudy.engines.admission import Admission
@@ -30,7 +28,6 @@ def main() -> None:
     config = parse_config(spec["config"])
     assert isinstance(config.engine, VllmEngine)
     if arm in ("raw", "shuffled"):
-        install_probe()
         asyncio.run(_raw(config, config.engine, shuffled=arm == "shuffled"))
     elif arm == "job":
         _job(config)
@@ -135,18 +132,9 @@ def _engine_kwargs(config: VllmEngine) -> dict[str, Any]:
     return {name: getattr(config, name) for name in names} | {"enable_prefix_caching": True} | config.engine_args
 
 
-def _start_ray() -> None:
-    import ray
-
-    trace = os.environ[TRACE_VARIABLE]
-    runtime_env = {"worker_process_setup_hook": install_probe, "env_vars": {TRACE_VARIABLE: trace}}
-    ray.init(runtime_env=runtime_env, include_dashboard=False, log_to_driver=False)
-
-
 def _job(config: Config) -> None:
     from selfstudy.job import run
 
-    _start_ray()
     run(config)
 
 
@@ -155,7 +143,9 @@ def _ray_data(config: Config, engine_config: VllmEngine) -> None:
     import ray
     from ray.data.llm import build_processor
 
-    _start_ray()
+    from selfstudy.pipeline import start_ray
+
+    start_ray()
     prompts = load_prompts()
     dataset = ray.data.from_items([_row(request) for request in asyncio.run(_questions(config))])
     for call in Call:

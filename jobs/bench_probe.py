@@ -1,7 +1,8 @@
 """Watch every request that goes into a vLLM engine, in whatever process it lives: the same code for all arms.
 
-`install_probe` waits until somebody imports vLLM and then wraps AsyncLLM; each finished request becomes one line of
-JSON in the file that SELFSTUDY_BENCH_TRACE names. Times are seconds since the epoch, on one machine.
+Python runs `install_probe` first in every process (`write_site`); it waits until somebody imports vLLM and then wraps
+AsyncLLM. Each finished request and each engine start becomes one line of JSON in the file that SELFSTUDY_BENCH_TRACE
+names. Times are seconds since the epoch, on one machine.
 """
 
 from __future__ import annotations
@@ -22,40 +23,53 @@ TRACE_VARIABLE = "SELFSTUDY_BENCH_TRACE"
 _MODULE = "vllm.v1.engine.async_llm"
 
 
+def write_site(folder: Path) -> Path:
+    """Make a folder which, on PYTHONPATH, brings the probe into every process of an arm."""
+    folder.mkdir(exist_ok=True)
+    (folder / "sitecustomize.py").write_text("from jobs.bench_probe import install_probe\n\ninstall_probe()\n")
+    return folder
+
+
 def install_probe() -> None:
-    """Do nothing now, and patch vLLM's engine class once it is imported. For Ray's worker_process_setup_hook."""
+    """Do nothing now, and patch vLLM's engine class once it is imported."""
     path = os.environ.get(TRACE_VARIABLE)
     if path:
         sys.meta_path.insert(0, _AfterImport(path))
 
 
-def read_trace(path: Path) -> tuple[list[dict[str, Any]], list[float]]:
-    """Return the requests, in the order in which they ended, and the seconds that each engine took to start."""
+def read_trace(path: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return the requests, in the order in which they ended, and the starts of engines, each with `start` and `end`.
+
+    An engine starts with the import of vLLM in its process and ends when it takes requests.
+    """
     lines = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
-    requests = [line for line in lines if "prompt" in line]
-    return requests, [line["engine_start_s"] for line in lines if "engine_start_s" in line]
+    return [line for line in lines if "prompt" in line], [line for line in lines if "prompt" not in line]
 
 
 class _AfterImport(importlib.abc.MetaPathFinder):
     def __init__(self, path: str) -> None:
         self._path = path
+        self._imported = 0.0
 
     def find_spec(self, fullname: str, path: Any, target: ModuleType | None = None) -> ModuleSpec | None:
         del path, target
+        if fullname == "vllm":
+            self._imported = time.time()
         if fullname != _MODULE:
             return None
         sys.meta_path.remove(self)
         spec = importlib.util.find_spec(fullname)
         assert spec is not None
         assert spec.loader is not None
-        spec.loader = _Patching(spec.loader, self._path)
+        spec.loader = _Patching(spec.loader, self._path, self._imported)
         return spec
 
 
 class _Patching(importlib.abc.Loader):
-    def __init__(self, loader: Any, path: str) -> None:
+    def __init__(self, loader: Any, path: str, imported: float) -> None:
         self._loader = loader
         self._path = path
+        self._imported = imported
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
         module: ModuleType | None = self._loader.create_module(spec)
@@ -63,10 +77,10 @@ class _Patching(importlib.abc.Loader):
 
     def exec_module(self, module: ModuleType) -> None:
         self._loader.exec_module(module)
-        _patch(module.AsyncLLM, self._path)
+        _patch(module.AsyncLLM, self._path, self._imported)
 
 
-def _patch(engine_class: Any, path: str) -> None:
+def _patch(engine_class: Any, path: str, imported: float) -> None:
     start, generate = engine_class.__init__, engine_class.generate
 
     def write(record: dict[str, Any]) -> None:
@@ -74,9 +88,8 @@ def _patch(engine_class: Any, path: str) -> None:
             file.write(json.dumps(record) + "\n")
 
     def timed_start(self: Any, *args: Any, **kwargs: Any) -> None:
-        started = time.time()
         start(self, *args, **kwargs)
-        write({"engine_start_s": time.time() - started})
+        write({"engine": os.getpid(), "start": imported, "end": time.time()})
 
     async def traced(self: Any, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
         started = time.time()

@@ -31,6 +31,8 @@ from selfstudy.store.lock import RunLock
 from selfstudy.worker import UnitResult, versions
 
 logger = logging.getLogger(__name__)
+# What of a run's counts says how its engines fared.
+ENGINE_COUNTS = ("prompt_tokens", "cached_tokens", "completion_tokens", "preemptions")
 
 
 @dataclass(slots=True)
@@ -80,7 +82,8 @@ class Observer(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSummary:
-    """How a run ended. `manifest` is that of the current snapshot, None if there is none.
+    """How a run ended. `manifest` is that of the current snapshot, None if there is none; `engine` holds the tokens
+    of the run's pairs and how often a running request lost its cache (ENGINE_COUNTS).
 
     `exit_code` is 0 if the snapshot is complete, 1 if there are gaps or nothing could be published.
     """
@@ -91,6 +94,7 @@ class RunSummary:
     targets: int
     pairs: int
     seconds: float
+    engine: dict[str, int]
     published: bool
     stopped_by: str
     gaps: tuple[Gap, ...]
@@ -182,6 +186,7 @@ def _run_locked(plan: RunPlan, output: Folder, record: _RunRecord, lock: RunLock
         targets=progress.counts["targets"],
         pairs=progress.counts["pairs"],
         seconds=round(progress.seconds, 3),
+        engine={name: progress.counts[name] for name in ENGINE_COUNTS},
         published=manifest is not None and (before is None or manifest["snapshot"] != before["snapshot"]),
         stopped_by=stopped_by,
         gaps=tuple(gaps),
@@ -271,6 +276,7 @@ class _RunRecord:
             "seconds": summary.seconds,
             "units": summary.units,
             "pairs": summary.pairs,
+            "engine": summary.engine,
             "gaps": len(summary.gaps),
             "stopped_by": summary.stopped_by,
             "snapshot": summary.manifest["snapshot"] if summary.manifest else None,

@@ -66,6 +66,9 @@ def start_ray() -> None:
     """Join the cluster that RAY_ADDRESS or a submitted job names, else start a local one that ends with us."""
     if not ray.is_initialized():
         _quiet_ray()
+        # Ray gives its workers a niceness of 15, and with them the engines: whatever else runs on the machine goes
+        # before the GPU's scheduler. A cluster that others start takes the same variable from its own environment.
+        os.environ.setdefault("RAY_worker_niceness", "0")
         on_sigterm = signal.getsignal(signal.SIGTERM)
         ray.init(
             logging_level=logging.WARNING,

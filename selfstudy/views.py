@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from selfstudy.job import RunSummary
+from selfstudy.job import ENGINE_COUNTS, RunSummary
 from selfstudy.preview import PreviewedDocument
 from selfstudy.redact import redacted
 from selfstudy.status import Status
@@ -57,7 +57,7 @@ def show_status(console: Console, output: str, found: Status) -> None:
     table = Table("what", "value", title=escape(output), title_justify="left")
     table.add_row("units committed", f"{found.units:,}")
     table.add_row("splits complete / started", f"{found.splits_complete:,} / {found.splits_started:,}")
-    for name in ("documents", "pairs", "targets_rejected", "removed_spans", "completion_tokens"):
+    for name in ("documents", "pairs", "targets_rejected", "removed_spans", *ENGINE_COUNTS):
         table.add_row(name, f"{found.counts.get(name, 0):,}")
     table.add_row("last commit", found.last_commit_at or "none")
     if found.last_run:
@@ -88,6 +88,7 @@ def summary_content(summary: RunSummary) -> dict[str, Any]:
         "targets": summary.targets,
         "pairs": summary.pairs,
         "seconds": summary.seconds,
+        "engine": summary.engine,
         "published": summary.published,
         "nothing_to_do": summary.nothing_to_do,
         "stopped_by": summary.stopped_by,
@@ -107,6 +108,7 @@ def show_summary(console: Console, summary: RunSummary) -> None:
     else:
         pairs = f"{summary.pairs:,} pairs of {summary.targets:,} targets"
         console.print(f"{summary.units:,} units, {pairs} in {summary.seconds:.1f} s")
+        _show_engine(console, summary.engine)
     if manifest is not None:
         _show_manifest(console, manifest)
     for gap in summary.gaps[:_SHOWN_GAPS]:
@@ -118,6 +120,16 @@ def show_summary(console: Console, summary: RunSummary) -> None:
     if manifest is not None:
         folder = f"{redacted(summary.output).rstrip('/')}/snapshots/{manifest['snapshot']}"
         console.print(escape(f"data: {folder}/data\ncard: {folder}/README.md"), soft_wrap=True)
+
+
+def _show_engine(console: Console, counts: dict[str, int]) -> None:
+    """What an engine with tokens did for the pairs, and whether its cache was too small."""
+    if counts["prompt_tokens"]:
+        cached = counts["cached_tokens"] / counts["prompt_tokens"]
+        tokens = f"{counts['prompt_tokens']:,} prompt tokens, {cached:.0%} of them from the prefix cache"
+        console.print(f"{tokens}; {counts['completion_tokens']:,} completion tokens")
+    if counts["preemptions"]:
+        console.print(f"{counts['preemptions']:,} preemptions: fewer engine.max_num_seqs would do less work twice")
 
 
 def _show_manifest(console: Console, manifest: dict[str, Any]) -> None:
