@@ -22,7 +22,7 @@ if any("default_worker" in argument for argument in sys.orig_argv):
 
 
 @pytest.mark.parametrize(
-    ("event", "name"), [("open", ".safetensors"), ("import", "engines.scripted")], ids=["filter", "engine"]
+    ("event", "name"), [("open", "lexicon.yaml"), ("import", "engines.scripted")], ids=["filter", "engine"]
 )
 @pytest.mark.parametrize(
     ("harm", "line"),
