@@ -41,7 +41,7 @@ def test_a_worker_that_cannot_start_ends_the_run_with_one_line(
     config = config_of(corpus, tmp_path / "out", engine={"kind": "scripted"}, filter={"kind": "embedded"})
     run = RunProcess(config, tmp_path)
     try:
-        assert run.wait() == 1
+        assert run.wait() == 2
     finally:
         run.kill()
     assert "a worker cannot start" in run.stderr and line in run.stderr
