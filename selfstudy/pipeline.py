@@ -71,6 +71,8 @@ def start_ray() -> None:
         os.environ.setdefault("RAY_worker_niceness", "0")
         on_sigterm = signal.getsignal(signal.SIGTERM)
         ray.init(
+            # Without an address Ray would join whatever cluster somebody has started on this machine.
+            address=os.environ.get("RAY_ADDRESS", "local"),
             logging_level=logging.WARNING,
             log_to_driver=logger.isEnabledFor(logging.DEBUG),
             include_dashboard=False,

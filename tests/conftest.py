@@ -17,7 +17,7 @@ def ray_cluster() -> Iterator[None]:
 
     from selfstudy import pipeline
 
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=200_000_000)
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=200_000_000)
     yield
     pipeline.stop_ray()
 
