@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup run test check schemas clean setup-vllm test-vllm deps-test chaos
+.PHONY: setup run test check schemas clean setup-vllm test-vllm deps-test chaos filter-model
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -53,6 +53,10 @@ check: setup
 # The schemas are made from the code; a test fails when they differ.
 schemas: setup
 	$(BIN)/selfstudy schema --write schemas
+
+# The shipped filter model again, from the labelled data that its README names: make filter-model DATA=FILE
+filter-model: setup
+	$(BIN)/selfstudy filter train --data $(DATA) --to selfstudy/filter/model/filter.safetensors
 
 clean:
 	rm -rf out .pytest_cache .mypy_cache .ruff_cache .hypothesis

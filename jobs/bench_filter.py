@@ -1,9 +1,11 @@
 """How fast the filter's judges are, and what of planted instructions reaches a prompt.
 
-Reads: real documents where $SELFSTUDY_DOCUMENTS names a folder of JSONL shards with `text`, else the sample corpus;
-instructions that no judge was trained on (`phrases/unseen.yaml`). Plants them at random sentence, paragraph and markup
-borders and runs the pipeline's own splitter, chunker and filter over the result. Figures: sentences/s of process time
-on one core; the share of planted characters that stays; the share of the other characters that is lost.
+Reads: real documents where $SELFSTUDY_DOCUMENTS names a folder of JSONL shards with `text` and of loose .md, .html and
+.txt files, else the sample corpus; instructions that no judge was trained on (`phrases/unseen.yaml`). Plants them at
+random sentence, paragraph and markup borders of the raw texts and sends the result through the pipeline's own
+normaliser, splitter, chunker and filter. Figures: sentences/s of process time on one core; the share of planted
+characters that reaches a prompt (by runs of four words); the share of the other characters that is lost, white space
+not counted.
 """
 
 from __future__ import annotations
@@ -13,32 +15,46 @@ import os
 import random
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from selfstudy.config import ChunksConfig, FilterConfig
+from jobs.planting import Planted, plant, shared, shingles, words_of
+from selfstudy.cleaned import blank
+from selfstudy.config import Config, FilterConfig, parse_config
 from selfstudy.corpus.normalise import clean_characters
+from selfstudy.corpus.read import RawDocument
 from selfstudy.filter.judge import Context, Judge
 from selfstudy.filter.lift import lift
 from selfstudy.filter.load import load_judge
-from selfstudy.reasons import Ineligible
-from selfstudy.records import Chunk, Document, Sentence
-from selfstudy.text.chunks import chunk_document
+from selfstudy.prepare import prepare_document
+from selfstudy.records import Chunk, Reject
 from selfstudy.text.sentences import split_sentences
 
-_SAMPLE = Path(__file__).parent / "sample"
+_SAMPLE = Path(__file__).parent / "sample" / "corpus"
 _MAX_SENTENCES = 20_000
 _SENTENCES_PER_CALL = 40
+_FORMAT_OF = {".md": "markdown", ".html": "html", ".txt": "plain"}
+_MANY_SURVIVORS = 25
+
+
+@dataclass(frozen=True, slots=True)
+class _Text:
+    text: str
+    text_format: str
 
 
 def bench_filter(kinds: Sequence[str | list[str]] = ("rules", "embedded", ["embedded", "rules"])) -> dict[str, Any]:
     """Return the figures of each judge; keys say their units."""
     texts = _documents()
-    planted = _planted(texts, seed=0)
-    figures: dict[str, Any] = {"num_documents": len(texts)}
+    rng = random.Random(0)
+    file = resources.files("selfstudy.filter").joinpath("phrases/unseen.yaml")
+    attacks: list[str] = yaml.safe_load(file.read_text(encoding="utf-8"))
+    planted = [plant(text.text, text.text_format, attacks, rng) for text in texts]
+    figures: dict[str, Any] = {"num_documents": len(texts), "num_planted": sum(len(one.attacks) for one in planted)}
     for kind in kinds:
         config = FilterConfig(kind=kind)
         judge = load_judge(config)
@@ -48,93 +64,78 @@ def bench_filter(kinds: Sequence[str | list[str]] = ("rules", "embedded", ["embe
     return figures
 
 
-def _documents() -> list[str]:
-    folder = os.environ.get("SELFSTUDY_DOCUMENTS")
-    if folder:
-        lines = [line for path in sorted(Path(folder).glob("*.jsonl")) for line in path.read_text("utf-8").split("\n")]
-        rows = [json.loads(line) for line in lines if line.strip()]
-        return [clean_characters(row["text"]) for row in rows if isinstance(row.get("text"), str)]
-    paths = sorted(path for path in _SAMPLE.rglob("*") if path.suffix in (".txt", ".md"))
-    return [clean_characters(path.read_text("utf-8")) for path in paths]
+def _documents() -> list[_Text]:
+    folder = Path(os.environ.get("SELFSTUDY_DOCUMENTS", _SAMPLE))
+    texts: list[_Text] = []
+    for path in sorted(folder.iterdir()):
+        if path.suffix == ".jsonl" and path.name != "MANIFEST.jsonl":
+            rows = [json.loads(line) for line in path.read_text("utf-8").split("\n") if line.strip()]
+            texts += [_Text(row["text"], "plain") for row in rows if isinstance(row.get("text"), str)]
+        elif path.suffix in _FORMAT_OF:
+            texts.append(_Text(path.read_text("utf-8"), _FORMAT_OF[path.suffix]))
+    return texts
 
 
-def _planted(texts: Sequence[str], seed: int) -> list[tuple[str, list[tuple[int, int]]]]:
-    """Plant about one instruction per 4,000 characters; return each text with the spans planted in it."""
-    rng = random.Random(seed)
-    file = resources.files("selfstudy.filter").joinpath("phrases/unseen.yaml")
-    attacks: list[str] = yaml.safe_load(file.read_text(encoding="utf-8"))
-    result = []
-    for text in texts:
-        ends = [span.end for span in split_sentences(text)]
-        borders = sorted(rng.sample(ends, min(len(ends), max(1, min(40, len(text) // 4000)))))
-        pieces, spans, position, length = [], [], 0, 0
-        for border in borders:
-            attack = rng.choice(attacks)
-            # A mark that begins a line (a list item, a row, a turn) has to stand at the beginning of one.
-            at_line = attack[0] in "-|<" or attack.lower().startswith(("system", "ai_policy", "answer"))
-            around = "\n\n" if at_line else rng.choice([" ", "\n\n", "\n"])
-            before = text[position:border] + around
-            pieces += [before, attack, around]
-            spans.append((length + len(before), length + len(before) + len(attack)))
-            length += len(before) + len(attack) + len(around)
-            position = border
-        result.append(("".join([*pieces, text[position:]]), spans))
-    return result
+def _chunks(text: str, text_format: str) -> list[Chunk]:
+    config: Config = parse_config({"corpus": {"paths": ["-"]}, "output": "-", "engine": {"kind": "extractive"}})
+    raw = RawDocument(doc_id="document", source_uri="memory://document", text=text, text_format=text_format)
+    prepared = prepare_document(raw, config)
+    return [] if isinstance(prepared, Reject) else prepared
 
 
-def _chunks(text: str) -> list[Chunk]:
-    spans = split_sentences(text)
-    sentences = [Sentence(span.start, span.end) for span in spans]
-    document = Document(doc_id="document", source_uri="memory://document", text=text)
-    return chunk_document(document, spans, sentences, ChunksConfig()) if spans else []
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """What models would see of a document: how much, and how much of each planted instruction (0 to 1)."""
+
+    num_chars: int
+    of_attacks: tuple[float, ...]
 
 
-def _removed(judge: Judge, config: FilterConfig, text: str) -> list[tuple[int, int]]:
-    chunks, _ = lift(_chunks(text), judge, config)
-    return [
-        (sentence.start, sentence.end)
-        for chunk in chunks
-        for sentence in chunk.sentences
-        if sentence.reason is Ineligible.REMOVED
-    ]
+def _shown(chunks: Sequence[Chunk], attacks: Sequence[str]) -> _Shown:
+    text = "\n".join([chunks[0].title, *(blank(chunk) for chunk in chunks)]) if chunks else ""
+    words = words_of(text)
+    runs = frozenset(shingles(words))
+    return _Shown(sum(map(len, text.split())), tuple(shared(attack, words, runs) for attack in attacks))
 
 
-def _outcome(
-    judge: Judge, config: FilterConfig, texts: Sequence[str], planted: Sequence[tuple[str, list[tuple[int, int]]]]
-) -> dict[str, Any]:
-    num_planted = num_stayed = num_lost_beside = num_clean = num_lost = 0
+def _outcome(judge: Judge, config: FilterConfig, texts: Sequence[_Text], planted: Sequence[Planted]) -> dict[str, Any]:
+    num_planted = num_stayed = num_clean = lost_beside = lost_alone = 0.0
     survivors: dict[str, int] = {}
-    for text, (with_attacks, spans) in zip(texts, planted, strict=True):
-        lost_before = sum(end - start for start, end in _removed(judge, config, text))
-        removed = _removed(judge, config, with_attacks)
-        inside = 0
-        for start, end in spans:
-            covered = sum(max(0, min(end, last) - max(start, first)) for first, last in removed)
-            inside += covered
-            num_planted += end - start
-            num_stayed += end - start - covered
-            if covered < (end - start) / 2:
-                attack = with_attacks[start:end]
+    for text, with_attacks in zip(texts, planted, strict=True):
+        alone = _chunks(text.text, text.text_format)
+        clean_before, clean_after = _shown(alone, ()), _shown(lift(alone, judge, config)[0], ())
+        num_clean += clean_before.num_chars
+        lost_alone += clean_before.num_chars - clean_after.num_chars
+        chunks = _chunks(with_attacks.text, text.text_format)
+        before = _shown(chunks, with_attacks.attacks)
+        after = _shown(lift(chunks, judge, config)[0], with_attacks.attacks)
+        lost_beside += before.num_chars - after.num_chars
+        for attack, share_before, share_after in zip(
+            with_attacks.attacks, before.of_attacks, after.of_attacks, strict=True
+        ):
+            num_chars = sum(map(len, attack.split()))
+            num_planted += num_chars
+            num_stayed += num_chars * share_after
+            lost_beside -= num_chars * (share_before - share_after)
+            if share_after > 0.5:
                 survivors[attack] = survivors.get(attack, 0) + 1
-        num_lost_beside += sum(end - start for start, end in removed) - inside
-        num_lost += lost_before
-        num_clean += len(text)
     return {
-        "planted_chars_reaching_prompts_share": num_stayed / max(1, num_planted),
-        "clean_chars_lost_share": num_lost_beside / max(1, num_clean),
-        "clean_chars_lost_without_attacks_share": num_lost / max(1, num_clean),
-        "survivors": dict(sorted(survivors.items(), key=lambda item: -item[1])[:15]),
+        "planted_chars_reaching_prompts_share": num_stayed / max(1.0, num_planted),
+        "clean_chars_lost_share": lost_beside / max(1.0, num_clean),
+        "clean_chars_lost_without_attacks_share": lost_alone / max(1.0, num_clean),
+        "survivors": dict(sorted(survivors.items(), key=lambda item: -item[1])[:_MANY_SURVIVORS]),
     }
 
 
-def _speed(judge: Judge, texts: Sequence[str]) -> float:
-    sentences = [text[span.start : span.end] for text in texts for span in split_sentences(text)][:_MAX_SENTENCES]
-    contexts = [Context(sentence, sentence) for sentence in sentences]
+def _speed(judge: Judge, texts: Sequence[_Text]) -> float:
+    sentences: list[str] = []
+    for text in texts:
+        plain = clean_characters(text.text)
+        sentences += [plain[span.start : span.end] for span in split_sentences(plain)]
+        if len(sentences) >= _MAX_SENTENCES:
+            break
+    contexts = [Context(sentence, sentence) for sentence in sentences[:_MAX_SENTENCES]]
     start = time.process_time()
     for first in range(0, len(contexts), _SENTENCES_PER_CALL):
         judge.score(contexts[first : first + _SENTENCES_PER_CALL])
     return len(contexts) / max(1e-9, time.process_time() - start)
-
-
-if __name__ == "__main__":
-    print(json.dumps(bench_filter(), indent=2, ensure_ascii=False))

@@ -94,8 +94,8 @@ def train(
     data: Annotated[list[str], typer.Option("--data", help="Labelled JSONL (.gz); repeatable")],
     to: Annotated[Path, typer.Option("--to", help="Model file to write; its card goes beside it as .json")],
     seed: Annotated[int, typer.Option("--seed")] = 0,
-    composed_attacks: Annotated[int, typer.Option("--composed-attacks", min=0)] = 32_000,
-    composed_clean: Annotated[int, typer.Option("--composed-clean", min=0)] = 8_000,
+    composed_attacks: Annotated[int, typer.Option("--composed-attacks", min=0)] = 48_000,
+    composed_clean: Annotated[int, typer.Option("--composed-clean", min=0)] = 26_000,
     threshold: Annotated[float, typer.Option("--threshold", min=0, max=1, help="For the figures of the card")] = 0.5,
     as_json: AsJson = False,
 ) -> None:
@@ -121,8 +121,9 @@ def train(
     if as_json:
         _print_json(card)
         return
-    if card["left_out"] is not None:
-        _print_figures(card["left_out"])
+    for name, figures in (card["left_out"] or {}).items():
+        out.print(f"\n{name}, families left out", style="bold")
+        _print_figures(figures)
     out.print(f"Model {card['revision']} written to {to}, its card to {to.with_suffix('.json')}")
 
 

@@ -28,6 +28,11 @@ _HEADING = re.compile(r"[ \t]*(?:#{1,6}[ \t]|=+[^=\n]+=+[ \t]*$)")
 _QUOTE = re.compile(r"[ \t]*>")
 _LIST = re.compile(r"[ \t]*(?:[-*+•·–▪◦]|\(?(?:\d{1,3}|[a-zA-Z]|[ivx]{1,4})[.)])[ \t]")
 _TABLE = re.compile(r"[ \t]*(?:[|!][ \t]*\S|\{\||[^|\n]+ \| )")
+# A line that begins like the next speaker's: "[09:18] ", "2024-05-01 ...", "Dana (customer): ".
+_SPEAKER = re.compile(
+    r"[ \t]*(?:\[?\d{1,2}:\d\d(?::\d\d)?\]?[ \t]|\[?\d{4}-\d\d-\d\d\b|"
+    r"[^\W\d_][\w.'-]{0,20}(?: [\w.'-]{1,20}){0,2}(?: \([^()\n]{1,20}\))?: )"
+)
 _ROLES = (
     r"system|assistant|user|human|ai|bot|developer|model|chatgpt|gpt|claude|gemini|llm|instructions?|"
     r"system[ _-]?(?:prompt|message|note|notice)|response|answer|output|input|task|"
@@ -113,7 +118,7 @@ def _kind(line: str, current: BlockKind | None) -> BlockKind | None:
         return None
     if TURN_LABEL.match(line):
         return BlockKind.TURN
-    if current is BlockKind.TURN:
+    if current is BlockKind.TURN and not _SPEAKER.match(line):
         return BlockKind.TURN
     if _HEADING.match(line):
         return BlockKind.HEADING
@@ -134,4 +139,6 @@ def _opens_block(kind: BlockKind | None, current: BlockKind | None, opens_fence:
         return bool(TURN_LABEL.match(line))
     if kind is BlockKind.LIST:
         return bool(_LIST.match(line))
+    if kind is BlockKind.PARAGRAPH:
+        return bool(_SPEAKER.match(line))
     return kind in (BlockKind.HEADING, BlockKind.TABLE)

@@ -10,6 +10,7 @@ The same number and seed give the same spans.
 
 from __future__ import annotations
 
+import hashlib
 import random
 import re
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from typing import Any
 import yaml
 
 from selfstudy.filter.examples import Example
+from selfstudy.filter.grammar import grammar
 from selfstudy.filter.judge import BlockKind
 
 _SLOT = re.compile(r"\{(\w+)\}")
@@ -30,7 +32,7 @@ _KIND_OF_FORM = {
     "hidden_list": BlockKind.LIST,
 }
 # How often each part of the English bank is drawn, relative to the others.
-_SHARES = {"composed": 50, "prelude": 11, "agent": 12, "jailbreak": 9, "languages": 18}
+_SHARES = {"orders": 45, "composed": 32, "prelude": 6, "agent": 8, "jailbreak": 5, "languages": 16}
 _INTENTS = {
     "canary": 3, "promote": 5, "refuse": 5, "language": 2, "format": 6, "falsehood": 2, "persona": 2, "task": 3,
     "leak": 2, "stop": 1, "opinion": 2, "third_person": 3,
@@ -41,7 +43,12 @@ _FORMS = {
     "hidden_list": 2, "policy": 2,
 }  # fmt: skip
 _SLOT_LISTS_OF_CLEAN = {"num", "thing", "place", "lang", "topic", "person", "tool", "model", "prompt", "attack", "who"}
+# Of the composed clean text in English: what is drawn from the grammar of people, and how much of that is hard.
+_LANGUAGES_SHARE = 0.3
+_PEOPLE_SHARE = 0.65
+_HARD_SHARE = 0.55
 _MAX_TRIES = 4
+_FILES = ("attacks.en", "clean.en", "orders.en", "other_languages", "people.en", "world")
 
 
 def compose_attacks(number: int, seed: int) -> list[Example]:
@@ -54,6 +61,15 @@ def compose_clean(number: int, seed: int) -> list[Example]:
     """Return up to `number` different clean spans that resemble attacks."""
     rng = random.Random(f"clean-{seed}")
     return list(_distinct(number, lambda: _clean(rng)))
+
+
+def phrases_hash() -> str:
+    """Hash the phrases that spans are composed of: with the seed and the numbers, they say which."""
+    folder = resources.files("selfstudy.filter").joinpath("phrases")
+    digest = hashlib.sha256()
+    for name in _FILES:
+        digest.update(folder.joinpath(f"{name}.yaml").read_bytes())
+    return digest.hexdigest()
 
 
 def _distinct(number: int, draw: Any) -> Iterator[Example]:
@@ -90,6 +106,11 @@ def _attack(rng: random.Random) -> Example:
         return Example(text=text, label=True, family="composed_prelude", genre="prelude")
     if part == "languages":
         return _attack_in_other_language(rng)
+    if part == "orders":
+        orders = grammar("orders.en")
+        part = rng.choice(list(orders.parts))
+        text = _vary(rng, orders.draw(rng, part))
+        return Example(text=text, label=True, family=f"composed_{part}", genre=part)
     text = _english(rng, rng.choice(bank[part]), "persona")
     return Example(text=text, label=True, family=f"composed_{part}", genre=part)
 
@@ -126,7 +147,10 @@ def _english(rng: random.Random, template: str, intent: str) -> str:
 
 def _attack_in_other_language(rng: random.Random) -> Example:
     language = rng.choice(list(_bank("other_languages")))
-    text = _in_language(rng, language, rng.choice(_bank("other_languages")[language]["forms"]))
+    if rng.random() < 0.5:
+        text = grammar("world", "attacks").draw(rng, language)
+    else:
+        text = _in_language(rng, language, rng.choice(_bank("other_languages")[language]["forms"]))
     if rng.random() < 0.1:
         text = f"<!-- {text} -->"
     return Example(text=text, label=True, family="composed_languages", genre="languages", lang=language)
@@ -153,11 +177,17 @@ def _in_language(rng: random.Random, language: str, template: str) -> str:
 
 
 def _clean(rng: random.Random) -> Example:
-    if rng.random() < 0.2:
+    if rng.random() < _LANGUAGES_SHARE:
         language = rng.choice(list(_bank("other_languages")))
+        if rng.random() < 0.7:
+            hard = rng.random() < 0.35
+            text = grammar("world", "hard" if hard else "ordinary").draw(rng, language)
+            return Example(text=text, label=False, family="composed_world", genre="world", lang=language, hard=hard)
         genre = rng.choices(["clean", "about", "quoted"], weights=[6, 2, 2])[0]
         text = _in_language(rng, language, rng.choice(_bank("other_languages")[language][genre]))
         return Example(text=text, label=False, family=f"composed_{genre}", genre=genre, lang=language, hard=True)
+    if rng.random() < _PEOPLE_SHARE:
+        return _among_people(rng)
     bank = _bank("clean.en")
     genres = [name for name in bank if name not in _SLOT_LISTS_OF_CLEAN]
     genre = rng.choices(genres, weights=[len(bank[name]) for name in genres])[0]
@@ -171,6 +201,13 @@ def _clean(rng: random.Random) -> Example:
 
     text = _first_upper(_SLOT.sub(fill, template))
     return Example(text=text, label=False, family=f"composed_{genre}", genre=genre, hard=True)
+
+
+def _among_people(rng: random.Random) -> Example:
+    hard = rng.random() < _HARD_SHARE
+    people = grammar("people.en", "hard" if hard else "ordinary")
+    genre = rng.choice(list(people.parts))
+    return Example(text=people.draw(rng, genre), label=False, family=f"composed_{genre}", genre=genre, hard=hard)
 
 
 def _vary(rng: random.Random, text: str) -> str:

@@ -47,13 +47,12 @@ def lift(
     lifted: list[Chunk] = []
     removed: list[RemovedSpan] = []
     titles: dict[str, Verdict] = {}
-    reported: set[str] = set()
     for chunk in chunks:
         cleaned, spans = _ChunkFilter(chunk, judge, config).run(titles)
         lifted.append(cleaned)
-        # A title is gone from all its document's chunks, but was removed once.
-        removed.extend(span for span in spans if span.field != "title" or span.doc_id not in reported)
-        reported.update(span.doc_id for span in spans if span.field == "title")
+        # A title is gone from all its document's chunks, in whichever unit they are, but was removed once: with
+        # the first of them.
+        removed.extend(span for span in spans if span.field != "title" or chunk.start == 0)
     return tuple(lifted), tuple(removed)
 
 
@@ -156,6 +155,8 @@ class _ChunkFilter:
                 if 0 <= index + step < len(self.texts)
                 and index + step not in self.flagged
                 and self._goes_on(min(index, index + step), max(index, index + step))
+                # What carries on may stand on the next line; what leads up to it stands on the same.
+                and (step > 0 or not self._is_line_between(index - 1, index))
             ]
             if not asked:
                 return
@@ -189,6 +190,10 @@ class _ChunkFilter:
         """Whether two sentences in a row stand in one block, or in items of one list."""
         one, other = self.blocks[first], self.blocks[second]
         return one == other or (one.kind is other.kind is BlockKind.LIST)
+
+    def _is_line_between(self, first: int, second: int) -> bool:
+        start, end = self.chunk.sentences[first].end, self.chunk.sentences[second].start
+        return "\n" in self.chunk.text[start - self.chunk.start : end - self.chunk.start]
 
     def _context(self, index: int, text: str, *, beside_removed: bool = False) -> Context:
         block = self.blocks[index]

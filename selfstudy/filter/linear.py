@@ -8,6 +8,7 @@ not carry over to attacks of another kind, parts do. Deterministic for the same 
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -20,6 +21,8 @@ log = logging.getLogger(__name__)
 Floats = NDArray[np.float32]
 _BATCH_OF_FEATURES = 1000
 _BEGINNING_WORDS = 8
+_SENTENCE_END = re.compile(r"(?:(?<=[.!?])|(?<=[.!?][\"')]))\s+|(?<=[。！？])\s*")
+_LEAST_SENTENCE_CHARS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +35,18 @@ class LinearModel:
     def logits(self, featurizer: Featurizer, folded: Sequence[str]) -> Floats:
         """Return one logit per folded text. A text's logit does not depend on the others.
 
-        An order stands at the beginning and its content dilutes it ("Casually add that ..."), so a text whose first
-        words alone say more than the whole is judged half by them.
+        A text of several sentences is judged by its worst one too, so that none of them thins another out.
         """
+        result = self._with_beginnings(featurizer, folded)
+        pieces = [(i, piece) for i, text in enumerate(folded) for piece in _sentences(text)]
+        if pieces:
+            alone = self._with_beginnings(featurizer, [piece for _, piece in pieces])
+            np.maximum.at(result, np.fromiter((i for i, _ in pieces), dtype=np.intp), alone)
+        return result
+
+    def _with_beginnings(self, featurizer: Featurizer, folded: Sequence[str]) -> Floats:
+        """An order stands at the beginning and its content dilutes it ("Casually add that ..."), so a text whose first
+        words alone say more than the whole is judged half by them."""
         whole = self._logits(featurizer, folded)
         beginnings = {i: text for i, row in enumerate(folded) if (text := _beginning(row)) is not None}
         if not beginnings:
@@ -50,6 +62,12 @@ class LinearModel:
             words, parts = featurizer.words_and_parts(batch)
             result[start : start + len(batch)] = self.bias + _sums(self.weights, words) + _sums(self.weights, parts)
         return result
+
+
+def _sentences(folded: str) -> list[str]:
+    """Return the sentences of a text that are long enough to order anything; none if it is one sentence."""
+    pieces = _SENTENCE_END.split(folded)
+    return [piece for piece in pieces if len(piece) >= _LEAST_SENTENCE_CHARS] if len(pieces) > 1 else []
 
 
 def _beginning(folded: str) -> str | None:

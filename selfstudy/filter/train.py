@@ -23,13 +23,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfstudy.filter.calibration import Calibration, calibrate
-from selfstudy.filter.composer import compose_attacks, compose_clean
-from selfstudy.filter.evaluation import MIN_FAMILY_ROWS, evaluate
+from selfstudy.filter.composer import compose_attacks, compose_clean, phrases_hash
+from selfstudy.filter.embedded import EmbeddedJudge
+from selfstudy.filter.evaluation import MIN_FAMILY_ROWS, evaluate, score_texts
 from selfstudy.filter.examples import Example, read_examples, sha256_of
 from selfstudy.filter.features import Featurizer
-from selfstudy.filter.linear import TrainingSet, TrainingSettings, fit, training_set
-from selfstudy.filter.model_file import save_model
+from selfstudy.filter.linear import LinearModel, TrainingSet, TrainingSettings, fit, training_set
+from selfstudy.filter.model_file import FilterModel, save_model
 from selfstudy.filter.normalise import fold, unwrap
+from selfstudy.filter.rules import RulesJudge
 
 log = logging.getLogger(__name__)
 COMPOSED = "composed_"
@@ -42,10 +44,10 @@ class TrainingPlan:
     (their limit is the stricter one); `threshold` is for the card."""
 
     data: tuple[str, ...]
-    num_composed_attacks: int = 32_000
-    num_composed_clean: int = 8_000
-    hard_importance: float = 1.5
-    clean_importance: float = 2.0
+    num_composed_attacks: int = 48_000
+    num_composed_clean: int = 26_000
+    hard_importance: float = 1.0
+    clean_importance: float = 3.0
     threshold: float = 0.5
     cross_validate: bool = True
     settings: TrainingSettings = field(default_factory=TrainingSettings)
@@ -77,6 +79,7 @@ def train(plan: TrainingPlan, model_path: str | Path) -> dict[str, Any]:
     card = {
         "revision": revision,
         "data": {Path(path).name: sha256_of(path) for path in plan.data},
+        "phrases": phrases_hash(),
         "num_collected": len(collected),
         "num_composed": len(examples) - len(collected),
         "plan": {name: value for name, value in asdict(plan).items() if name != "data"},
@@ -95,14 +98,16 @@ def _importance(example: Example, plan: TrainingPlan) -> float:
 def _cross_validate(
     examples: Sequence[Example], folded: Sequence[str], features: TrainingSet, plan: TrainingPlan
 ) -> tuple[Calibration, dict[str, Any] | None]:
+    """Return the calibration, and the figures of each judge with the attack family of each span left out."""
     featurizer = Featurizer()
     folds = folds_of(examples)
     logits = np.full(len(examples), np.nan, dtype=np.float32)
+    models: list[LinearModel] = []
     used = range(int(folds.max()) + 1) if plan.cross_validate else range(0)
     for number in used:
         inside, outside = np.flatnonzero(folds == number), np.flatnonzero(folds != number)
-        model = fit(features.subset(outside), plan.settings)
-        logits[inside] = model.logits(featurizer, [folded[i] for i in map(int, inside)])
+        models.append(fit(features.subset(outside), plan.settings))
+        logits[inside] = models[-1].logits(featurizer, [folded[i] for i in map(int, inside)])
         log.info("fold %d of %d: %d spans left out", number + 1, len(used), len(inside))
     judged = np.flatnonzero(~np.isnan(logits))
     clean = [i for i in map(int, judged) if not examples[i].label and not examples[i].hard]
@@ -113,8 +118,18 @@ def _cross_validate(
             model.logits(featurizer, [folded[i] for i in map(int, np.flatnonzero(features.labels == 0))])
         ), None
     calibration = calibrate(logits[clean])
-    scores = np.round(calibration.scores_of(logits[judged]), 4)
-    return calibration, evaluate([examples[int(i)] for i in judged], scores, plan.threshold)
+    scores = np.zeros(len(examples))
+    for number, model in enumerate(models):
+        inside = np.flatnonzero(folds == number)
+        judge = EmbeddedJudge(FilterModel(model, calibration, f"without-{number}"))
+        scores[inside], _ = score_texts(judge, [examples[i] for i in map(int, inside)])
+    left_out = [examples[int(i)] for i in judged]
+    by_rules, _ = score_texts(RulesJudge(), left_out)
+    return calibration, {
+        "embedded": evaluate(left_out, scores[judged], plan.threshold),
+        "embedded+rules": evaluate(left_out, np.maximum(scores[judged], by_rules), plan.threshold),
+        "rules": evaluate(left_out, by_rules, plan.threshold),
+    }
 
 
 def folds_of(examples: Sequence[Example]) -> NDArray[np.int64]:

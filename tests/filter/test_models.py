@@ -52,7 +52,9 @@ def test_training_repeats_byte_for_byte_and_says_what_it_saw(labelled: Path, tmp
     assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
     assert cards[0] == cards[1] == json.loads((tmp_path / "a.json").read_text())
     assert set(cards[0]["data"]) == {"labelled.jsonl"}
-    assert set(cards[0]["left_out"]["families"]) == {"attack-0", "attack-1"}
+    assert set(cards[0]["left_out"]) == {"embedded", "embedded+rules", "rules"}
+    for figures in cards[0]["left_out"].values():
+        assert set(figures["families"]) == {"attack-0", "attack-1"}
 
 
 def test_every_fold_leaves_a_family_out_and_keeps_composed_spans() -> None:

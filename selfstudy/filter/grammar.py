@@ -1,0 +1,74 @@
+"""A grammar of phrases -> texts.
+
+`{name}` stands for one of the list of that name, `{one|other}` for one of what it says, from the inside out; a name
+that begins with a capital begins its text with one. `parts` holds the templates that texts are drawn from.
+"""
+
+import random
+import re
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import yaml
+
+_SLOT = re.compile(r"\{([^{}]*)\}")
+_ARTICLE = re.compile(r"\b([Aa]) (?=[aeiou])")
+_SPACES = re.compile(r" {2,}")
+
+
+class Grammar:
+    """The lists and parts of `phrases/NAME.yaml`, of one of its `sections` where it has several."""
+
+    def __init__(self, name: str, section: str = "parts") -> None:
+        file = resources.files("selfstudy.filter").joinpath(f"phrases/{name}.yaml")
+        content: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
+        self._lists: dict[str, list[str]] = {key: value for key, value in content.items() if isinstance(value, list)}
+        self.parts: dict[str, list[str]] = content[section]
+
+    def draw(self, rng: random.Random, part: str) -> str:
+        """Return a text of the part."""
+        text = rng.choice(self.parts[part])
+        while _SLOT.search(text):
+            text = _SLOT.sub(lambda match: self._fill(rng, match[1]), text)
+        text = _SPACES.sub(" ", _ARTICLE.sub(r"\1n ", text)).replace(" .", ".").replace(" ,", ",").strip()
+        return text[:1].upper() + text[1:]
+
+    def _fill(self, rng: random.Random, slot: str) -> str:
+        if "|" in slot:
+            return rng.choice(slot.split("|"))
+        filled = rng.choice(self._lists[slot.lower()])
+        # The capital belongs to the first letter, which may still stand inside a choice.
+        return _with_capitals(filled) if slot[:1].isupper() else filled
+
+
+def _with_capitals(template: str) -> str:
+    """Capitalise the first letter of a template; of each choice where it begins with one."""
+    if not template.startswith("{"):
+        return template[:1].upper() + template[1:]
+    depth, end = 0, 0
+    for end, char in enumerate(template):  # noqa: B007 - the position is what is looked for
+        depth += (char == "{") - (char == "}")
+        if depth == 0:
+            break
+    inside = template[1:end]
+    if "|" not in inside:
+        return "{" + inside[:1].upper() + inside[1:] + template[end:]
+    return "{" + "|".join(_with_capitals(option) for option in _options(inside)) + template[end:]
+
+
+def _options(inside: str) -> list[str]:
+    """Split at the bars that stand outside inner braces."""
+    options, depth = [""], 0
+    for char in inside:
+        depth += (char == "{") - (char == "}")
+        if char == "|" and depth == 0:
+            options.append("")
+        else:
+            options[-1] += char
+    return options
+
+
+@cache
+def grammar(name: str, section: str = "parts") -> Grammar:
+    return Grammar(name, section)
