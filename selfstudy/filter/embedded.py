@@ -57,10 +57,14 @@ class EmbeddedJudge:
                     owners.append(index)
                     hidden.append(reading > 0)
         scores = self.model.calibration.scores_of(self.model.linear.logits(self._featurizer, texts))
-        scores = np.where(np.array(hidden) & (scores >= _LEAST_SCORE), scores + _HIDDEN_READING, scores)
         scores = np.where([_num_letters(text) >= _LEAST_LETTERS for text in texts], scores, 0.0)
+        is_hidden, owner = np.array(hidden, dtype=bool), np.array(owners, dtype=np.int64)
         worst = np.zeros(len(batch))
-        np.maximum.at(worst, np.array(owners, dtype=np.int64), scores)
+        np.maximum.at(worst, owner[~is_hidden], scores[~is_hidden])
+        if is_hidden.any():
+            # A reading that says no more than the text itself hides nothing.
+            says_more = is_hidden & (scores >= np.maximum(_LEAST_SCORE, worst[owner] + _HIDDEN_READING))
+            np.maximum.at(worst, owner[says_more], scores[says_more] + _HIDDEN_READING)
         return [
             verdict(self._in_place(float(score), context), self.name)
             for score, context in zip(worst, batch, strict=True)

@@ -61,7 +61,11 @@ _PERCENT = re.compile(r"(?:%[0-9a-fA-F]{2}[\w.,-]*){3,}")
 _ROT13_WORD = re.compile(
     r"\b(?:gur|naq|lbh|lbhe|guvf|gung|jvgu|nyy|nal|sebz|cerivbhf|nobir|vtaber|nafjre|erfcbafr|bayl|abg|qb|nf|va)\b"
 )
-_LEET_WORD = re.compile(r"(?<!\w)(?=\w*[a-z])(?=[\w@$!]*[013457@$!])[\w@$!]{4,}", re.IGNORECASE)
+# Letters, and digits and signs that look like letters; no part of an address, a version or a hash.
+_LEET_WORD = re.compile(
+    r"(?<![\w/.:#=?&@$!-])(?=[013457@$!]*[a-z])(?=[a-z]*[013457@$!])(?:[a-z013457@$]|!(?=[a-z])){4,}(?![\w/:=@-]|\.\w)"
+)
+_LEAST_LEET_SHARE = 0.15
 _LEET = str.maketrans("013457@$!", "oieastasi")
 _TAG_CHARACTERS = re.compile("[\U000e0020-\U000e007e]{4,}")
 _WRAPPING = re.compile(r"<!--+|--+>|^\W*?(?:/\*+|//+|#+|\{#|[-*+•>|])\s|\*+/|#\}|\s\|$|^\(?\d{1,3}[.)]\s")
@@ -120,7 +124,7 @@ def _payloads(text: str, folded: str) -> list[str]:
     payloads += [decoded for match in _HEX.finditer(piece) if (decoded := _from_hex(match[0]))]
     if "%" in piece:
         payloads += [unquote(match[0]) for match in _PERCENT.finditer(piece)]
-    if len(_LEET_WORD.findall(folded)) >= 2:
+    if len(_LEET_WORD.findall(folded)) >= max(2.0, _LEAST_LEET_SHARE * len(folded.split())):
         payloads.append(_LEET_WORD.sub(lambda match: match[0].translate(_LEET), folded))
     if rotated := _rot13(folded):
         payloads.append(rotated)

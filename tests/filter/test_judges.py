@@ -169,7 +169,7 @@ def test_only_none_runs_unfiltered() -> None:
     both = load_judge(FilterConfig(kind=["embedded", "rules"]))
     assert both is not None
     assert both.name.startswith("embedded@")
-    assert both.name.endswith("+rules/1")
+    assert both.name.endswith("+rules/2")
 
 
 def test_ids_of_spans_name_their_text() -> None:
