@@ -67,6 +67,14 @@ def engine(settings: Settings = None, as_json: AsJson = False) -> None:
     report("engine", bench_engine(**_arguments(settings)), aims=AIMS, as_json=as_json)
 
 
+@app.command()
+def refresh(settings: Settings = None, as_json: AsJson = False) -> None:
+    """The second night: what is asked again, and how long it takes if nothing changed."""
+    from jobs.bench_refresh import AIMS, AT_MOST, bench_refresh
+
+    report("refresh", bench_refresh(**_arguments(settings)), aims=AIMS, at_most=AT_MOST, as_json=as_json)
+
+
 @app.command("filter")
 def filter_(settings: Settings = None, as_json: AsJson = False) -> None:
     """The judges of the filter."""
@@ -75,12 +83,23 @@ def filter_(settings: Settings = None, as_json: AsJson = False) -> None:
     report("filter", bench_filter(**_arguments(settings)), as_json=as_json)
 
 
-def report(name: str, figures: Mapping[str, Any], *, aims: Mapping[str, float] | None = None, as_json: bool) -> None:
-    """Print figures as a table, or as {benchmark, figures, aims, machine, versions}."""
+def report(
+    name: str,
+    figures: Mapping[str, Any],
+    *,
+    aims: Mapping[str, float] | None = None,
+    at_most: Mapping[str, float] | None = None,
+    as_json: bool,
+) -> None:
+    """Print figures as a table, or as {benchmark, figures, aims, machine, versions}.
+
+    `aims` are what figures should reach, `at_most` what they should not exceed.
+    """
+    floors, ceilings = dict(aims or {}), dict(at_most or {})
     result = {
         "benchmark": name,
         "figures": figures,
-        "aims": aims or {},
+        "aims": floors | ceilings,
         "machine": machine(),
         "versions": versions(),
     }
@@ -91,9 +110,13 @@ def report(name: str, figures: Mapping[str, Any], *, aims: Mapping[str, float] |
     for column in ("figure", "value", "aim"):
         table.add_column(column, justify="left" if column == "figure" else "right")
     for path, value in _flat(figures):
-        aim = (aims or {}).get(path)
         shown = f"{value:,}" if isinstance(value, int | float) else str(value)
-        table.add_row(path, shown, "" if aim is None else f"{aim:,g} {'met' if value >= aim else 'missed'}")
+        verdict = ""
+        if path in floors:
+            verdict = f"{floors[path]:,g} {'met' if value >= floors[path] else 'missed'}"
+        elif path in ceilings:
+            verdict = f"at most {ceilings[path]:,g} {'met' if value <= ceilings[path] else 'missed'}"
+        table.add_row(path, shown, verdict)
     console = Console()
     console.print(table)
     console.print(", ".join(f"{key} {value}" for key, value in machine().items()), style="dim")

@@ -10,6 +10,7 @@ The heavy parts (Ray, Polars) are imported with the function that needs them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from selfstudy.config import Config, ConfigError, load_config, parse_config
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Config", "ConfigError", "load", "load_config", "parse_config", "run"]
 
 
-def run(config: Config | dict[str, Any]) -> RunSummary:
+def run(config: Config | dict[str, Any], *, new_recipe: bool = False, retry: Sequence[str] = ()) -> RunSummary:
     """Generate what is missing of a config and publish a snapshot; see `selfstudy.job.run`.
 
     `config` is a Config or the plain dict of one. Joins the Ray cluster that RAY_ADDRESS names, else starts a local
@@ -35,7 +36,8 @@ def run(config: Config | dict[str, Any]) -> RunSummary:
     """
     from selfstudy.job import run as run_config
 
-    return run_config(parse_config(config) if isinstance(config, dict) else config)
+    parsed = parse_config(config) if isinstance(config, dict) else config
+    return run_config(parsed, new_recipe=new_recipe, retry=retry)
 
 
 def load(output: str, split: str | None = None) -> pl.LazyFrame:
@@ -48,8 +50,9 @@ def load(output: str, split: str | None = None) -> pl.LazyFrame:
         FileNotFoundError: nothing was published there.
         ValueError: there is no such split.
     """
-    from selfstudy.publish.snapshot import latest_manifest, scan_parquet
+    from selfstudy.publish.snapshot import scan_parquet
     from selfstudy.store.filesystem import Folder
+    from selfstudy.store.snapshots import latest_manifest
 
     if split not in (None, "train", "validation"):
         raise ValueError(f"split must be 'train', 'validation' or None, got {split!r}")

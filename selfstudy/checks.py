@@ -127,11 +127,16 @@ class RemovedWords:
         return zip(*(words[offset:] for offset in range(self.num_words)), strict=False)
 
 
-def find_duplicates(questions: Sequence[str], config: ChecksConfig) -> list[TargetReject | None]:
-    """Return for each question of a unit, in target order, whether an earlier kept one says the same."""
+def find_duplicates(
+    questions: Sequence[str], config: ChecksConfig, earlier: Sequence[str] = ()
+) -> list[TargetReject | None]:
+    """Return for each question of a unit, in target order, whether a kept one before it or of `earlier` says the same.
+
+    Questions of `earlier` are not judged.
+    """
     verdicts: list[TargetReject | None] = []
-    kept: list[str] = []
-    seen: set[str] = set()
+    kept = [normal_question(question) for question in earlier]
+    seen = set(kept)
     for question in questions:
         normal = normal_question(question)
         verdict = None

@@ -6,7 +6,7 @@ import logging
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
@@ -19,7 +19,7 @@ from rich.markup import escape
 
 from selfstudy import views
 from selfstudy.cli_filter import app as filter_app
-from selfstudy.config import Config, ConfigError, load_config
+from selfstudy.config import Config, ConfigError, LimitsConfig, load_config
 from selfstudy.engines.base import EngineUnusable
 from selfstudy.redact import redacted
 
@@ -53,6 +53,12 @@ def run(
     config: ConfigFile,
     overrides: Overrides = None,
     limit_documents: LimitDocuments = None,
+    new_recipe: Annotated[
+        bool, typer.Option("--new-recipe", help="Go on although the recipe changed and asks everything anew")
+    ] = False,
+    retry: Annotated[
+        list[str] | None, typer.Option(metavar="REASON", help="Ask targets again that were rejected so; repeatable")
+    ] = None,
     steal_lock: Annotated[
         bool, typer.Option("--steal-lock", help="Take the output from another run without waiting for it to end")
     ] = False,
@@ -66,15 +72,18 @@ def run(
     from selfstudy.job import run as run_config
     from selfstudy.progress import LiveTable, LogLines
 
+    options: dict[str, Any] = {"new_recipe": new_recipe, "retry": retry or (), "steal_lock": steal_lock}
     try:
         if err.is_terminal:
             with LiveTable(err) as live:
-                summary = run_config(loaded, live, steal_lock=steal_lock)
+                summary = run_config(loaded, live, **options)
         else:
-            summary = run_config(loaded, LogLines(err), steal_lock=steal_lock)
+            summary = run_config(loaded, LogLines(err), **options)
     except KeyboardInterrupt:
         err.print("stopped. What was committed stays; the same command goes on from there.")
         raise typer.Exit(1) from None
+    if retry and not summary.retried_splits:
+        err.print(f"no target was rejected as {' or '.join(retry)}")
     if as_json:
         _print_json(views.summary_content(summary))
     else:
@@ -87,14 +96,18 @@ def plan(
     config: ConfigFile, overrides: Overrides = None, limit_documents: LimitDocuments = None, as_json: AsJson = False
 ) -> None:
     """Show what a run would do: files, splits, what is committed, and estimates from a sample of the corpus."""
+    from selfstudy.job import recipe_changes
     from selfstudy.planning import estimate, plan_run
     from selfstudy.store.commits import CommittedUnits
     from selfstudy.store.filesystem import Folder
+    from selfstudy.store.snapshots import latest_manifest
 
     loaded = _load(config, overrides, limit_documents)
     planned = plan_run(loaded)
+    output = Folder.at(loaded.output)
     with _reading(loaded.output):
-        committed = CommittedUnits.find(Folder.at(loaded.output))
+        committed = CommittedUnits.find(output)
+        changes = recipe_changes(planned, latest_manifest(output))
     missing = planned.missing(committed)
     estimates, share = estimate(planned)
     content = {
@@ -105,6 +118,8 @@ def plan(
         "splits_left_out": len(planned.left_out),
         "splits_committed": len(planned.splits) - len(missing),
         "splits_missing": len(missing),
+        "epoch": planned.config.targets.epoch_number,
+        "recipe_changes": changes,
         "sampled_share": round(share, 4),
         "estimates": {name: asdict(value) for name, value in estimates.items()},
     }
@@ -167,6 +182,63 @@ def verify(output: Output, as_json: AsJson = False) -> None:
     else:
         views.show_verdict(out, verdict)
     raise typer.Exit(0 if verdict.ok else 1)
+
+
+@app.command(epilog="Example: selfstudy diff out/sample")
+def diff(
+    output: Output,
+    before: Annotated[str | None, typer.Argument(metavar="A", help="Snapshot; the one before B by default")] = None,
+    after: Annotated[str | None, typer.Argument(metavar="B", help="Snapshot; the current one by default")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what a snapshot has and lacks against another: chunks, pairs, coverage."""
+    from selfstudy.publish.diff import diff as diff_of
+    from selfstudy.publish.executor import Here
+    from selfstudy.store.filesystem import Folder
+    from selfstudy.store.snapshots import manifests_to_compare
+
+    folder = Folder.at(output)
+    with _reading(output):
+        found = diff_of(folder, *manifests_to_compare(folder, before, after), Here())
+    if as_json:
+        _print_json(found)
+        return
+    views.show_diff(out, found)
+
+
+@app.command(epilog="Example: selfstudy gc out/sample --delete")
+def gc(
+    output: Output,
+    delete: Annotated[bool, typer.Option("--delete", help="Remove it; without this, only list")] = False,
+    keep: Annotated[
+        int | None, typer.Option(min=1, help="Snapshots that stay; by default publish.keep of the current one")
+    ] = None,
+    min_age_s: Annotated[
+        float, typer.Option(min=0, help="Leave unfinished files that are younger: somebody may be writing them")
+    ] = 3600,
+    as_json: AsJson = False,
+) -> None:
+    """List, and with --delete remove, what no kept snapshot and no unfinished run needs."""
+    from selfstudy.gc import find_garbage, remove, totals
+    from selfstudy.store.filesystem import Folder
+    from selfstudy.store.lock import RunLock
+    from selfstudy.store.snapshots import latest_manifest
+
+    folder = Folder.at(output)
+    with _reading(output):
+        latest = latest_manifest(folder)
+        if keep is None and latest is not None:
+            keep = latest["config"]["publish"]["keep"]
+        # No run may be at work while something is removed; to look does no harm.
+        with RunLock.take(folder, "gc", LimitsConfig().lock_lease_s) if delete else nullcontext():
+            garbage = find_garbage(folder, keep=keep, min_age_s=min_age_s)
+            if delete:
+                remove(folder, garbage)
+    content = {"deleted": delete, "keep": keep, "garbage": totals(garbage)}
+    if as_json:
+        _print_json(content)
+        return
+    views.show_garbage(out, redacted(output), content)
 
 
 @app.command(epilog="Example: selfstudy schema config > config.schema.json")

@@ -28,6 +28,7 @@ from selfstudy.redact import redacted
 from selfstudy.sections import ConfigError, PositiveInt, Section, Share
 
 __all__ = [
+    "NEXT",
     "STYLES",
     "CallSampling",
     "ChecksConfig",
@@ -58,6 +59,7 @@ __all__ = [
 ]
 
 Style = Literal["factual", "reasoning", "structuring", "use_case", "creative"]
+NEXT = "next"
 STYLES: tuple[Style, ...] = get_args(Style)
 
 
@@ -171,9 +173,23 @@ class TargetsConfig(Section):
     """Targets per chunk and epoch."""
     fraction: Annotated[float, Field(gt=0, le=1)] | None = None
     """Instead of per_chunk: this share of the eligible sentences per epoch."""
-    epoch: Annotated[int, Field(ge=0)] = 0
-    """At epoch k a chunk has (k+1) times as many targets, until every eligible sentence is one."""
+    epoch: int | str = 0
+    """At epoch k a chunk has (k+1) times as many targets, until every eligible sentence is one. `next` is the epoch
+    after the latest snapshot's, so that the same config asks further every night."""
     styles: Annotated[list[Style], Field(min_length=1)] = list(STYLES)
+
+    @field_validator("epoch")
+    @classmethod
+    def _is_epoch(cls, value: int | str) -> int | str:
+        if value != NEXT and (isinstance(value, str) or value < 0):
+            raise ValueError("expected a number from 0, or next")
+        return value
+
+    @property
+    def epoch_number(self) -> int:
+        """The epoch as planning has settled it."""
+        assert isinstance(self.epoch, int), "targets.epoch is `next` until a run is planned"
+        return self.epoch
 
     @model_validator(mode="after")
     def _one_measure(self) -> TargetsConfig:
@@ -209,6 +225,9 @@ class PublishConfig(Section):
     """Aimed size of a shard. Memory does not depend on it: a shard is sorted and written in pieces."""
     validation_fraction: Share = 0.05
     """Share of the documents whose pairs go to the validation split; stable over the nights."""
+    keep: PositiveInt | None = None
+    """Number of snapshots that stay after a new one is published; all by default. The current one always stays, and
+    the newest complete one."""
 
 
 class LimitsConfig(Section):

@@ -81,6 +81,7 @@ def document_coverage(tables: PublishedTables) -> pl.DataFrame:
         pl.col("source_uri").first(),
         pl.col("title").sort_by("start").first(),
         pl.len().cast(pl.Int64).alias("chunks"),
+        _is_exhausted().sum().cast(pl.Int64).alias("exhausted_chunks"),
         pl.col("duplicate_of").is_not_null().sum().cast(pl.Int64).alias("duplicate_chunks"),
     )
     spans = tables.removed.group_by("doc_id").agg(pl.len().cast(pl.Int64).alias("removed_spans"))
@@ -98,6 +99,11 @@ def document_coverage(tables: PublishedTables) -> pl.DataFrame:
         .sort("doc_id")
         .collect(engine="streaming")
     )
+
+
+def _is_exhausted() -> pl.Expr:
+    eligible = pl.col("sentences").list.eval(pl.element().struct.field("eligible").cast(pl.UInt32)).list.sum()
+    return pl.col("duplicate_of").is_null() & (eligible > 0) & (pl.col("targets").list.len() == eligible)
 
 
 def _count_by_document(tables: PublishedTables, lengths: pl.DataFrame) -> pl.LazyFrame:

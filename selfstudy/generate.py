@@ -13,7 +13,9 @@ not overcome fails the whole unit, which stays a gap, unless this is the unit's 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from selfstudy.checks import ChunkWords, RemovedWords, check_answer, check_question, find_duplicates
 from selfstudy.cleaned import CleanChunk, clean
@@ -46,7 +48,7 @@ class Generator:
             UnitFailedError: a request failed and this is not the last attempt; then such requests are rejects.
             EngineUnusable: the engine refuses every request.
         """
-        repeated = _repeated_chunks(unit)
+        repeated = repeated_chunks(unit)
         work = [(chunk, targets) for chunk, targets in open_targets(unit) if chunk.chunk_id not in repeated]
         asked = {question.pair_id: question for question in unit.questions}
         try:
@@ -61,7 +63,7 @@ class Generator:
             raise EngineUnusable(str(_first(errors))) from None
         except* TransportError as errors:
             raise UnitFailedError(str(_first(errors))) from None
-        outcomes = self._without_duplicates([task.result() for task in tasks])
+        outcomes = self._without_duplicates([task.result() for task in tasks], unit.pairs)
         return replace(
             unit,
             questions=tuple(outcome for outcome in outcomes if isinstance(outcome, Question)),
@@ -94,9 +96,9 @@ class Generator:
     async def _ask(self, view: _ChunkView, target: Target) -> Question | Reject:
         """Ask, and once more if the first question is about something else than its target."""
         assert self.question_engine is not None, "a unit without questions came to an actor that only answers"
-        question, verdict = await self._ask_once(self.question_engine, view, target, 0)
+        question, verdict = await self._ask_once(self.question_engine, view, target, view.first_attempt)
         if verdict is TargetReject.OFF_TARGET:
-            question, verdict = await self._ask_once(self.question_engine, view, target, 1)
+            question, verdict = await self._ask_once(self.question_engine, view, target, view.first_attempt + 1)
         return reject_target(view.chunk, target, Stage.CHECK, verdict, question.text) if verdict else question
 
     async def _ask_once(
@@ -129,14 +131,17 @@ class Generator:
             return reject_target(view.chunk, target, Stage.CHECK, verdict, answer or "")
         return self._pair(view.chunk, target, question, engine, answer or "", completion)
 
-    def _without_duplicates(self, outcomes: list[Question | Pair | Reject]) -> list[Question | Pair | Reject]:
+    def _without_duplicates(
+        self, outcomes: list[Question | Pair | Reject], earlier: Sequence[Pair]
+    ) -> list[Question | Pair | Reject]:
+        """Judge the new pairs, in target order. Those that were there were judged before, and stay."""
         if not self.checks.enabled:
             return outcomes
         pairs = [outcome for outcome in outcomes if isinstance(outcome, Pair)]
         verdicts = dict(
             zip(
                 (pair.pair_id for pair in pairs),
-                find_duplicates([pair.question for pair in pairs], self.checks),
+                find_duplicates([pair.question for pair in pairs], self.checks, [pair.question for pair in earlier]),
                 strict=True,
             )
         )
@@ -150,19 +155,8 @@ class Generator:
     def _pair(
         self, chunk: Chunk, target: Target, question: Question, engine: Engine, answer: str, answered: Completion
     ) -> Pair:
-        span = chunk.sentences[target.sentence]
         return Pair(
-            pair_id=target.pair_id,
-            chunk_id=chunk.chunk_id,
-            chunk_key=chunk.chunk_key,
-            rank=target.rank,
-            doc_id=chunk.doc_id,
-            source_uri=chunk.source_uri,
-            epoch=target.epoch,
-            target_text=chunk.sentence_text(target.sentence),
-            target_start=span.start,
-            target_end=span.end,
-            style=target.style,
+            **place_of(chunk, target),
             question=question.text,
             answer=answer,
             question_model=question.model,
@@ -179,7 +173,6 @@ class Generator:
             question_finish_reason=question.finish_reason,
             answer_finish_reason=answered.finish_reason,
             fidelity=question.fidelity,
-            kept=chunk.kept,
             trace=answered.trace,
         )
 
@@ -192,13 +185,16 @@ class _ChunkView:
     clean: CleanChunk
     words: ChunkWords
     removed: RemovedWords
+    first_attempt: int
 
     @classmethod
     def of(cls, chunk: Chunk, unit: Unit, checks: ChecksConfig) -> _ChunkView:
         cleaned = clean(chunk.text, chunk.start, chunk.sentences)
         sentences = [cleaned.text[span[0] : span[1]] if span else "" for span in cleaned.spans]
         lifted = [span.text for span in unit.removed if span.chunk_id == chunk.chunk_id]
-        return cls(chunk, cleaned, ChunkWords(sentences), RemovedWords(lifted, checks.removed_words))
+        # Two attempts for each time that the split's targets were asked: a retry sends other seeds.
+        first_attempt = 2 * unit.retry.number if unit.retry else 0
+        return cls(chunk, cleaned, ChunkWords(sentences), RemovedWords(lifted, checks.removed_words), first_attempt)
 
     def request(self, target: Target, call: Call, attempt: int, question: str = "") -> Request:
         return Request(
@@ -226,7 +222,7 @@ def open_targets(unit: Unit) -> list[tuple[Chunk, list[Target]]]:
     return [(chunk, targets) for chunk, targets in left if targets]
 
 
-def _repeated_chunks(unit: Unit) -> dict[str, str]:
+def repeated_chunks(unit: Unit) -> dict[str, str]:
     """Return {chunk_id: equal chunk with the lowest id} of the unit's chunks that need no asking of their own.
 
     The lowest id is also the one that publishing keeps, whichever units the equals are in.
@@ -238,6 +234,25 @@ def _repeated_chunks(unit: Unit) -> dict[str, str]:
         chunk.chunk_id: lowest[chunk.chunk_key]
         for chunk in unit.chunks
         if chunk.targets and lowest[chunk.chunk_key] != chunk.chunk_id
+    }
+
+
+def place_of(chunk: Chunk, target: Target) -> dict[str, Any]:
+    """Return what a pair says of its place in the corpus; all else of it was generated."""
+    span = chunk.sentences[target.sentence]
+    return {
+        "pair_id": target.pair_id,
+        "chunk_id": chunk.chunk_id,
+        "chunk_key": chunk.chunk_key,
+        "rank": target.rank,
+        "doc_id": chunk.doc_id,
+        "source_uri": chunk.source_uri,
+        "epoch": target.epoch,
+        "target_text": chunk.sentence_text(target.sentence),
+        "target_start": span.start,
+        "target_end": span.end,
+        "style": target.style,
+        "kept": chunk.kept,
     }
 
 

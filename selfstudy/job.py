@@ -9,7 +9,7 @@ import logging
 import secrets
 import time
 from collections import Counter
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -20,14 +20,18 @@ import orjson
 from selfstudy import pipeline
 from selfstudy.config import Config, ConfigError
 from selfstudy.corpus.splits import Split
-from selfstudy.planning import RunPlan, Work, plan_run
-from selfstudy.publish.snapshot import Gap, TooManyRejectsError, latest_manifest, publish, reject_share
+from selfstudy.planning import RunPlan, Work, estimate, plan_run
+from selfstudy.publish.snapshot import Gap, TooManyRejectsError, publish, reject_share
 from selfstudy.reasons import TargetReject
+from selfstudy.recipe import differences
 from selfstudy.records import Outcome
 from selfstudy.redact import redacted
+from selfstudy.retry import check_reasons, plan_retry
+from selfstudy.reuse import Index
 from selfstudy.store.commits import CommittedUnits
 from selfstudy.store.filesystem import Folder
 from selfstudy.store.lock import RunLock
+from selfstudy.store.snapshots import latest_manifest
 from selfstudy.worker import UnitResult, versions
 
 logger = logging.getLogger(__name__)
@@ -82,8 +86,9 @@ class Observer(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSummary:
-    """How a run ended. `manifest` is that of the current snapshot, None if there is none; `engine` holds the tokens
-    of the run's pairs and how often a running request lost its cache (ENGINE_COUNTS).
+    """How a run ended. `reused` counts pairs that were copied from earlier units, `asked` the targets that were asked
+    now, `retried_splits` those of which a retry began. `engine` holds the tokens of the run's pairs and how often a
+    running request lost its cache (ENGINE_COUNTS). `manifest` is that of the current snapshot, None without one.
 
     `exit_code` is 0 if the snapshot is complete, 1 if there are gaps or nothing could be published.
     """
@@ -93,6 +98,9 @@ class RunSummary:
     units: int
     targets: int
     pairs: int
+    reused: int
+    asked: int
+    retried_splits: int
     seconds: float
     engine: dict[str, int]
     published: bool
@@ -124,18 +132,33 @@ class _Silent:
         pass
 
 
-def run(config: Config, observer: Observer | None = None, *, steal_lock: bool = False) -> RunSummary:
-    """Generate what is missing of `config` and publish a snapshot. `steal_lock` takes the run lock from whoever has it.
+def run(
+    config: Config,
+    observer: Observer | None = None,
+    *,
+    new_recipe: bool = False,
+    retry: Sequence[str] = (),
+    steal_lock: bool = False,
+) -> RunSummary:
+    """Generate what is missing of `config` and publish a snapshot.
+
+    `new_recipe` lets a run go on whose recipe asks everything anew; targets that were rejected for a reason of `retry`
+    are asked once more; `steal_lock` takes the run lock from whoever has it.
 
     Raises:
-        ConfigError: the config cannot be run: no corpus, output not writable, stages that do not fit the cluster.
+        ConfigError: the config cannot be run: no corpus, output not writable, stages that do not fit the cluster,
+            another recipe than the latest snapshot's.
         LockHeldError: another run is working on this output.
         EngineFailedError: the model cannot be loaded or the endpoint refuses us.
         OSError: storage failed on the way, for example a full disk. What was committed stays.
         KeyboardInterrupt: as it came; what was committed stays.
     """
+    check_reasons(retry)
     plan = plan_run(config)
+    config = plan.config
     output = _open_output(config)
+    if not new_recipe:
+        _refuse_another_recipe(plan, latest_manifest(output))
     run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
     try:
         lock = RunLock.take(output, run_id, config.limits.lock_lease_s, steal=steal_lock)
@@ -144,12 +167,18 @@ def run(config: Config, observer: Observer | None = None, *, steal_lock: bool = 
         reason = error.strerror or error
         raise ConfigError([f"output: {redacted(config.output)}: cannot be written: {reason}"]) from None
     with lock:
-        return _run_locked(plan, output, _RunRecord(output, config, run_id), lock, observer or _Silent())
+        return _run_locked(plan, output, _RunRecord(output, config, run_id), lock, observer or _Silent(), retry)
 
 
-def _run_locked(plan: RunPlan, output: Folder, record: _RunRecord, lock: RunLock, observer: Observer) -> RunSummary:
+def _run_locked(
+    plan: RunPlan, output: Folder, record: _RunRecord, lock: RunLock, observer: Observer, retry: Sequence[str]
+) -> RunSummary:
     config = plan.config
+    before = latest_manifest(output)
     committed = CommittedUnits.find(output)
+    num_retried = 0
+    if retry:
+        plan, num_retried = plan_retry(plan, output, committed, retry)
     work = plan.work(committed)
     bytes_of = {item.split.split_id: item.split.num_bytes for item in work}
     progress = Progress(total_bytes=sum(bytes_of.values()), num_splits=len(work))
@@ -158,7 +187,8 @@ def _run_locked(plan: RunPlan, output: Folder, record: _RunRecord, lock: RunLock
         pipeline.start_ray()
         pipeline.check_resources(config)
         observer.started(progress)
-        job = pipeline.Job(config, plan.recipe, plan.prompts, record.run_id)
+        index = Index.of(before, plan.recipe.ask_hash)
+        job = pipeline.Job(config, plan.recipe, plan.prompts, record.run_id, index)
         with closing(_results(work, job)) as results:
             for result in results:
                 progress.add(result, bytes_of[result.split_id])
@@ -172,7 +202,6 @@ def _run_locked(plan: RunPlan, output: Folder, record: _RunRecord, lock: RunLock
     lock.renew()
     stopped_by = lock.lost() or stopped_by
     gaps = _gaps(plan, committed, progress, stopped_by)
-    before = latest_manifest(output)
     manifest = before
     if progress.reject_share <= config.limits.max_reject_share and not lock.lost():
         try:
@@ -185,6 +214,9 @@ def _run_locked(plan: RunPlan, output: Folder, record: _RunRecord, lock: RunLock
         units=progress.units,
         targets=progress.counts["targets"],
         pairs=progress.counts["pairs"],
+        reused=progress.counts["pairs_reused"],
+        asked=progress.counts["targets_asked"],
+        retried_splits=num_retried,
         seconds=round(progress.seconds, 3),
         engine={name: progress.counts[name] for name in ENGINE_COUNTS},
         published=manifest is not None and (before is None or manifest["snapshot"] != before["snapshot"]),
@@ -194,6 +226,25 @@ def _run_locked(plan: RunPlan, output: Folder, record: _RunRecord, lock: RunLock
     )
     record.finish(summary)
     return summary
+
+
+def recipe_changes(plan: RunPlan, latest: dict[str, Any] | None) -> list[str]:
+    """Return what of the ask part of the recipe differs from the latest snapshot's: path, old -> new."""
+    if latest is None or latest["recipe"]["ask_hash"] == plan.recipe.ask_hash:
+        return []
+    return differences(latest["recipe"]["ask"], orjson.loads(orjson.dumps(plan.recipe.ask)))
+
+
+def _refuse_another_recipe(plan: RunPlan, latest: dict[str, Any] | None) -> None:
+    changes = recipe_changes(plan, latest)
+    if changes:
+        assert latest is not None
+        targets = estimate(plan)[0]["targets"].value
+        why = (
+            f"the recipe differs from that of snapshot {latest['snapshot']}, so about {targets:,} targets would be "
+            "asked anew; --new-recipe does that"
+        )
+        raise ConfigError([*changes, why])
 
 
 def _results(work: list[Work], job: pipeline.Job) -> Generator[UnitResult]:
@@ -243,6 +294,7 @@ def _publish(
         gaps=gaps,
         versions=versions(),
         executor=pipeline.OnRay(),
+        partial_ids=plan.partial_units(committed),
         on_start=observer.publishing,
     )
 
@@ -277,6 +329,8 @@ class _RunRecord:
             "units": summary.units,
             "pairs": summary.pairs,
             "engine": summary.engine,
+            "reused": summary.reused,
+            "asked": summary.asked,
             "gaps": len(summary.gaps),
             "stopped_by": summary.stopped_by,
             "snapshot": summary.manifest["snapshot"] if summary.manifest else None,

@@ -35,7 +35,8 @@ from selfstudy.prepare import SplitChangedError, prepare_split
 from selfstudy.prompts import Prompts
 from selfstudy.publish.executor import Read, Write
 from selfstudy.recipe import Recipe
-from selfstudy.records import Failure, Outcome, Unit
+from selfstudy.records import Failure, Outcome, Retry, Unit
+from selfstudy.reuse import Index
 from selfstudy.store.attempts import forget_attempts, start_attempt
 from selfstudy.store.filesystem import Folder
 from selfstudy.targets import sample_targets
@@ -54,12 +55,13 @@ _Started = TypeVar("_Started")
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What every stage needs to know of the run; sent to the workers once."""
+    """What every stage needs to know of the run; sent to the workers once. `index` is where reuse looks."""
 
     config: Config
     recipe: Recipe
     prompts: Prompts
     run_id: str
+    index: Index | None = None
 
 
 def start_ray() -> None:
@@ -223,12 +225,11 @@ class _Prepare:
 
     def __call__(self, batch: pa.Table) -> Iterator[pa.Table]:
         work = _work_of(batch["work"][0].as_py())
-        job, split = self.job, work.split
-        prefix = job.recipe.unit_prefix(split.split_id, job.config.targets)
-        failure = Unit(unit_id=f"{prefix}-gap", split_id=split.split_id, last=False, num_documents=0)
+        split = work.split
+        failure = Unit(unit_id=f"{work.prefix}-gap", split_id=split.split_id, last=False, num_documents=0)
         try:
-            for unit in prepare_split(split, job.config, prefix, set(work.committed)):
-                yield unit_to_table(unit)
+            for unit in prepare_split(split, self.job.config, work.prefix, set(work.committed)):
+                yield unit_to_table(replace(unit, retry=work.retry))
         except SplitChangedError as error:
             yield unit_to_table(replace(failure, failure=Failure(Outcome.GAP, str(error))))
         except OSError as error:
@@ -267,7 +268,9 @@ class _Engine:
     """Stage 4, actors with an engine: one worker each."""
 
     def __init__(self, job: Job, role: Role) -> None:
-        self.worker = _start(job, lambda: Worker(job.config, job.recipe, job.prompts, job.run_id, role))
+        self.worker = _start(
+            job, lambda: Worker(job.config, job.recipe, job.prompts, job.run_id, role, index=job.index)
+        )
 
 
 class _Ask(_Engine):
@@ -350,9 +353,11 @@ def _max_prepare_tasks(resources: ResourcesConfig) -> int:
 
 def _work_of(data: str) -> Work:
     fields = orjson.loads(data)
-    split = fields["split"]
+    split, retry = fields["split"], fields["retry"]
     sources = tuple(Source(**source) for source in split.pop("sources"))
-    return Work(Split(sources=sources, **split), tuple(fields["committed"]))
+    if retry is not None:
+        retry = Retry(number=retry["number"], reasons=tuple(retry["reasons"]), prefixes=tuple(retry["prefixes"]))
+    return Work(Split(sources=sources, **split), fields["prefix"], tuple(fields["committed"]), retry)
 
 
 class OnRay:

@@ -6,18 +6,22 @@ Also the estimate that `plan` prints, from a sample of the corpus.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from selfstudy.config import Config, ConfigError
+from selfstudy.config import NEXT, Config, ConfigError
 from selfstudy.corpus.read import RawDocument, read_split
 from selfstudy.corpus.splits import Split, plan_splits
 from selfstudy.filter.load import load_judge
 from selfstudy.prepare import prepare_document
 from selfstudy.prompts import Prompts, load_prompts
-from selfstudy.recipe import Recipe, recipe_of
-from selfstudy.records import Chunk
+from selfstudy.recipe import Recipe, recipe_of, retried_prefix
+from selfstudy.records import Chunk, Retry
+from selfstudy.redact import redacted
 from selfstudy.store.commits import CommittedUnits
+from selfstudy.store.filesystem import Folder
+from selfstudy.store.retries import find_retries, read_retry
+from selfstudy.store.snapshots import latest_manifest, next_epoch
 from selfstudy.tables import reserved_names
 from selfstudy.targets import num_targets_at
 
@@ -32,15 +36,18 @@ _ANSWER_TOKENS = 120
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """A split that is not done, with the ids of its units that are."""
+    """A split that is not done, what the names of its units begin with, and the ids of those that are done."""
 
     split: Split
+    prefix: str
     committed: tuple[str, ...] = ()
+    retry: Retry | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class RunPlan:
-    """Everything a run knows before it starts. `left_out` are splits beyond limits.max_documents."""
+    """Everything a run knows before it starts. `left_out` are splits beyond limits.max_documents, `retries` the
+    numbers of the splits (by the prefix of their first time) that are asked again."""
 
     config: Config
     recipe: Recipe
@@ -49,27 +56,51 @@ class RunPlan:
     left_out: tuple[Split, ...]
     num_files: int
     skipped_files: dict[str, int]
+    retries: Mapping[str, int]
+
+    def first_prefix(self, split: Split) -> str:
+        return self.recipe.unit_prefix(split.split_id, self.config.targets)
 
     def prefix(self, split: Split) -> str:
-        return self.recipe.unit_prefix(split.split_id, self.config.targets)
+        """Return what the names of a split's units begin with now."""
+        first = self.first_prefix(split)
+        return retried_prefix(first, self.retries.get(first, 0))
 
     def missing(self, committed: CommittedUnits) -> list[Split]:
         return [split for split in self.splits if not committed.is_complete(self.prefix(split))]
 
     def work(self, committed: CommittedUnits) -> list[Work]:
         """Return the splits that are not done, with the units of each that are."""
-        return [Work(split, tuple(committed.unit_ids(self.prefix(split)))) for split in self.missing(committed)]
+        output = Folder.at(self.config.output)
+        works = []
+        for split in self.missing(committed):
+            first = self.first_prefix(split)
+            retry = read_retry(output, first, self.retries[first]) if first in self.retries else None
+            prefix = self.prefix(split)
+            works.append(Work(split, prefix, tuple(committed.unit_ids(prefix)), retry))
+        return works
 
     def complete_units(self, committed: CommittedUnits) -> list[str]:
-        """Return the ids of the units of all complete splits: what may be published."""
-        prefixes = (self.prefix(split) for split in self.splits)
-        return [
-            unit_id for prefix in prefixes if committed.is_complete(prefix) for unit_id in committed.unit_ids(prefix)
-        ]
+        """Return the ids of the units of all complete splits: what may be published.
+
+        A split whose retry is not finished gives the units that it had before.
+        """
+        unit_ids: list[str] = []
+        for split in self.splits:
+            first = self.first_prefix(split)
+            numbers = reversed(range(self.retries.get(first, 0) + 1))
+            prefixes = (retried_prefix(first, number) for number in numbers)
+            complete = next((prefix for prefix in prefixes if committed.is_complete(prefix)), None)
+            unit_ids += committed.unit_ids(complete) if complete else []
+        return unit_ids
+
+    def partial_units(self, committed: CommittedUnits) -> list[str]:
+        """Return the ids of the committed units of splits that are not complete."""
+        return [unit_id for split in self.missing(committed) for unit_id in committed.unit_ids(self.prefix(split))]
 
 
 def plan_run(config: Config) -> RunPlan:
-    """Check what can be checked before a run, and list its work.
+    """Check what can be checked before a run, and list its work. The plan's config has the epoch as a number.
 
     Raises:
         ConfigError: the corpus matches no file, the filter's model cannot be used, a kept field collides.
@@ -77,6 +108,7 @@ def plan_run(config: Config) -> RunPlan:
     taken = [name for name in config.corpus.keep_fields if name in reserved_names()]
     if taken:
         raise ConfigError([f"corpus.keep_fields: {name!r}: a column of that name exists already" for name in taken])
+    config, retries = _state_of_output(config)
     judge = load_judge(config.filter)
     prompts = load_prompts(config.prompts.file)
     recipe = recipe_of(
@@ -88,7 +120,23 @@ def plan_run(config: Config) -> RunPlan:
     splits, left_out = corpus.splits, tuple[Split, ...]()
     if config.limits.max_documents is not None:
         splits, left_out = limit_documents(corpus.splits, config)
-    return RunPlan(config, recipe, prompts, splits, left_out, corpus.num_files, corpus.skipped)
+    return RunPlan(config, recipe, prompts, splits, left_out, corpus.num_files, corpus.skipped, retries)
+
+
+def _state_of_output(config: Config) -> tuple[Config, dict[str, int]]:
+    """Return the config with its epoch as a number, and the splits that are asked again."""
+    try:
+        output = Folder.at(config.output)
+        retries = find_retries(output)
+        if config.targets.epoch != NEXT:
+            return config, retries
+        targets = config.targets.model_copy(update={"epoch": next_epoch(latest_manifest(output))})
+    except ConfigError as error:
+        raise ConfigError([f"output: {error}"]) from None
+    except OSError as error:
+        problem = f"output: {redacted(config.output)}: cannot be read: {error.strerror or error}"
+        raise ConfigError([problem]) from None
+    return config.model_copy(update={"targets": targets}), retries
 
 
 def limit_documents(splits: Sequence[Split], config: Config) -> tuple[tuple[Split, ...], tuple[Split, ...]]:
@@ -185,7 +233,7 @@ def _sample_split(split: Split, config: Config) -> _Sampled:
 
 def _count_chunk(chunk: Chunk, config: Config, figures: dict[str, int]) -> None:
     eligible = sum(sentence.eligible for sentence in chunk.sentences)
-    targets = num_targets_at(config.targets.epoch, eligible, config.targets)
+    targets = num_targets_at(config.targets.epoch_number, eligible, config.targets)
     figures["chunks"] += 1
     figures["sentences"] += len(chunk.sentences)
     figures["eligible"] += eligible

@@ -41,6 +41,7 @@ def preview(config: Config, number: int) -> Iterator[PreviewedDocument]:
         UnitFailedError: requests failed.
     """
     plan = plan_run(config)
+    config = plan.config
     judge = load_judge(config.filter)
     engine = load_engine(config.engine, sampling=config.sampling, prompts=plan.prompts)
     answer_engine = engine

@@ -22,6 +22,7 @@ def figures(progress: Progress) -> dict[str, str]:
         "units": f"{progress.units:,}",
         "corpus": f"{progress.done_bytes / max(progress.total_bytes, 1):.0%} of {progress.total_bytes / 1e6:,.1f} MB",
         "pairs": f"{counts['pairs']:,} ({counts['pairs'] / seconds:,.0f}/s)",
+        "reused": f"{counts['pairs_reused']:,}",
         "tokens": f"{counts['completion_tokens']:,} ({counts['completion_tokens'] / seconds:,.0f}/s)",
         "removed": f"{counts['removed_spans']:,}",
         "rejects": f"{counts['targets_rejected'] + counts['documents_rejected']:,}",

@@ -12,8 +12,9 @@ import polars as pl
 
 from selfstudy.config import ConfigError
 from selfstudy.filter.allow import span_id
-from selfstudy.publish.snapshot import latest_manifest, published_tables
+from selfstudy.publish.snapshot import published_tables
 from selfstudy.store.filesystem import Folder
+from selfstudy.store.snapshots import latest_manifest
 
 _CONTEXT_CHARS = 120
 _SHOWN_CHARS = 600

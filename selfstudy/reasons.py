@@ -72,3 +72,8 @@ class TargetReject(StrEnum):
     REPEATS_REMOVED = "repeats_removed"
     DUPLICATE_CHUNK = "duplicate_chunk"
     DUPLICATE_DOCUMENT = "duplicate_document"
+
+
+# Verdicts on a place in the corpus, which asking again would not change.
+_ABOUT_THE_PLACE = (TargetReject.DUPLICATE_CHUNK, TargetReject.DUPLICATE_DOCUMENT)
+RETRIABLE = tuple(reason for reason in TargetReject if reason not in _ABOUT_THE_PLACE)

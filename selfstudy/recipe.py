@@ -6,6 +6,7 @@ A change of the version numbers below is a change of the recipe: raise one with 
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -17,6 +18,8 @@ from selfstudy.ids import content_hash
 SHAPE_VERSION = 1
 # Raised when sampling, the built-in engines or the checks give other results for the same chunks.
 ASK_VERSION = 1
+# Raised when a unit's tables hold something else for the same pairs.
+UNIT_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,12 @@ class Recipe:
 
     def unit_prefix(self, split_id: str, targets: TargetsConfig) -> str:
         """Return what the names of a split's units begin with: split, recipe, targets and epoch."""
-        return content_hash("unit", split_id, self.hash, targets.model_dump(mode="json"))[:24]
+        return content_hash("unit", UNIT_VERSION, split_id, self.hash, targets.model_dump(mode="json"))[:24]
+
+
+def retried_prefix(prefix: str, number: int) -> str:
+    """Return what the names of a split's units begin with at its n-th retry; `prefix` is that of its first time."""
+    return content_hash("unit", prefix, number)[:24] if number else prefix
 
 
 def recipe_of(config: Config, *, prompts_version: str, judge_name: str) -> Recipe:
@@ -61,3 +69,29 @@ def recipe_of(config: Config, *, prompts_version: str, judge_name: str) -> Recip
         "filter": config.filter.model_dump(mode="json") | {"judge": judge_name},
     }
     return Recipe(ask, shape)
+
+
+def differences(before: Any, now: Any, path: str = "") -> list[str]:
+    """Return one line per field of a recipe's part that differs: its path in the config, old -> new."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        return [
+            line
+            for name in sorted(before.keys() | now.keys())
+            for line in differences(before.get(name), now.get(name), f"{path}.{name}" if path else name)
+        ]
+    if before == now:
+        return []
+    path = _NAMES_IN_CONFIG.get(path, path)
+    return [f"{path}: {_short(before)} -> {_short(now)}"]
+
+
+_NAMES_IN_CONFIG = {
+    "prompts": "prompts (by their hash)",
+    "styles": "targets.styles",
+    "version": "version of the sampler and the checks",
+}
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 80 else text[:77] + "..."

@@ -7,6 +7,7 @@ returns new ones.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 
 import numpy as np
@@ -146,7 +147,10 @@ class TokenTrace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pair:
-    """A question and its answer with their provenance; the columns of the published table."""
+    """A question and its answer with their provenance; the columns of the published table.
+
+    `reused` says that it was copied from an earlier unit, `created_at` when it was generated; None: now.
+    """
 
     pair_id: str
     chunk_id: str
@@ -175,6 +179,8 @@ class Pair:
     question_finish_reason: str
     answer_finish_reason: str
     fidelity: float
+    reused: bool = False
+    created_at: datetime | None = None
     kept: dict[str, str] = field(default_factory=dict)
     trace: TokenTrace | None = None
 
@@ -198,13 +204,25 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Retry:
+    """Targets that ended with one of these reasons are asked once more.
+
+    `number` counts the retries of a split from 1; `prefixes` begin the names that its units had before, newest first.
+    """
+
+    number: int
+    reasons: tuple[str, ...]
+    prefixes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Unit:
     """At most N chunks of one split, in order: the atom of retry, commit and resume.
 
     `num_documents` counts the documents that start in this unit, rejected ones included. Filter, sampler and
     generator each return it with more: removed spans, targets in its chunks, questions where another actor answers
-    them, pairs and rejects. A unit with a `failure` only reports it; it passes the stages untouched and is never
-    committed.
+    them, pairs and rejects. Some pairs, and `num_reused_rejects` of the rejects, were copied from earlier units. A unit
+    with a `failure` only reports it; it passes the stages untouched and is never committed.
     """
 
     unit_id: str
@@ -216,6 +234,8 @@ class Unit:
     questions: tuple[Question, ...] = ()
     rejects: tuple[Reject, ...] = ()
     pairs: tuple[Pair, ...] = ()
+    num_reused_rejects: int = 0
+    retry: Retry | None = None
     preemptions: int = 0
     """Times the engines took the cache of a running request away while this unit was worked on."""
     failure: Failure | None = None

@@ -9,9 +9,9 @@ from typing import Any
 
 import orjson
 
-from selfstudy.publish.snapshot import latest_manifest
 from selfstudy.store.commits import COMMITS, Commit, CommittedUnits
 from selfstudy.store.filesystem import Folder
+from selfstudy.store.snapshots import latest_manifest
 
 _THREADS = 16
 

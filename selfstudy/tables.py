@@ -113,7 +113,7 @@ def _call_columns(call: str) -> tuple[Column, ...]:
 
 PAIRS = Table(
     name="pairs",
-    version=1,
+    version=2,
     meaning="A question tied to a target sentence, and its answer.",
     key=("pair_id",),
     has_kept_fields=True,
@@ -141,7 +141,8 @@ PAIRS = Table(
         *_call_columns("question"),
         *_call_columns("answer"),
         Column("fidelity", pa.float64(), "how much the question is about its target, not another sentence", "0 to 1"),
-        Column("created_at", pa.timestamp("ms", "UTC"), "when its unit was committed"),
+        Column("reused", pa.bool_(), "copied from an earlier unit with the same chunk_key, not asked by its own"),
+        Column("created_at", pa.timestamp("ms", "UTC"), "when the unit that asked was committed"),
     ),
     optional=(
         Column("answer_token_ids", pa.list_(pa.int32()), "sampled tokens of the answer", "n token ids", True),
@@ -222,7 +223,7 @@ REJECTS = Table(
 
 COVERAGE = Table(
     name="coverage",
-    version=1,
+    version=2,
     meaning="What was asked of each document, where, and how evenly.",
     key=("doc_id",),
     columns=(
@@ -230,6 +231,7 @@ COVERAGE = Table(
         _URI,
         Column("title", _STRING, "title of the document, empty if none"),
         Column("chunks", _COUNT, "chunks, duplicates included"),
+        Column("exhausted_chunks", _COUNT, "of these, with eligible sentences that are all targets: nothing is left"),
         Column("duplicate_chunks", _COUNT, "chunks whose equal in another document was published instead"),
         Column("chars", _COUNT, "characters in sentences", "code points"),
         Column("removed_chars", _COUNT, "of these, removed by the filter", "code points"),
@@ -250,7 +252,29 @@ COVERAGE = Table(
     ),
 )
 
-TABLES = {table.name: table for table in (PAIRS, CHUNKS, REMOVED, REJECTS, COVERAGE)}
+INDEX = Table(
+    name="index",
+    version=1,
+    meaning="Where a later run finds what was asked of a chunk. In buckets by the first hex digits of chunk_key.",
+    key=("chunk_key",),
+    columns=(
+        _CHUNK_KEY,
+        Column("unit_id", _STRING, "unit that holds the pairs and final rejects of the chunks with this key"),
+    ),
+)
+
+UNITS = Table(
+    name="units",
+    version=1,
+    meaning="The units that a snapshot was made from, and those that its index names.",
+    key=("unit_id",),
+    columns=(
+        Column("unit_id", _STRING, "name of the unit's commit"),
+        Column("published", pa.bool_(), "false: of a split that is not complete, or of the snapshot before"),
+    ),
+)
+
+TABLES = {table.name: table for table in (PAIRS, CHUNKS, REMOVED, REJECTS, COVERAGE, INDEX, UNITS)}
 
 
 def reserved_names() -> frozenset[str]:

@@ -20,7 +20,7 @@ def sample_targets(chunk: Chunk, config: TargetsConfig, *, seed: int, ask: str) 
     key = chunk_key_of(chunk.title, clean(chunk.text, chunk.start, chunk.sentences), chunk.sentences, ask)
     eligible = [index for index, sentence in enumerate(chunk.sentences) if sentence.eligible]
     order = keyed_order(key, seed, len(eligible))
-    num_targets = num_targets_at(config.epoch, len(eligible), config)
+    num_targets = num_targets_at(config.epoch_number, len(eligible), config)
     targets = tuple(
         Target(
             pair_id=pair_id_of(key, rank),

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from selfstudy.cleaned import blank
-from selfstudy.reasons import Ineligible, Stage
+from selfstudy.reasons import Ineligible, Stage, TargetReject
 from selfstudy.records import Pair, Sentence, TokenTrace, Unit
 from selfstudy.tables import CHUNKS, PAIRS, REJECTS, REMOVED
 
@@ -49,6 +49,7 @@ def counts_of(unit: Unit) -> dict[str, Any]:
     if planned != ended:
         missing, extra = planned - ended, ended - planned
         raise ConservationError(f"{unit.unit_id}: {len(missing)} targets without an end, {len(extra)} ends too many")
+    num_reused = sum(pair.reused for pair in unit.pairs)
     return {
         "documents": unit.num_documents,
         "documents_rejected": dict(document_rejects),
@@ -60,13 +61,24 @@ def counts_of(unit: Unit) -> dict[str, Any]:
         "removed_spans": len(unit.removed),
         "targets": planned.total(),
         "pairs": len(unit.pairs),
+        "pairs_reused": num_reused,
+        "targets_asked": planned.total()
+        - num_reused
+        - unit.num_reused_rejects
+        - target_rejects[TargetReject.DUPLICATE_CHUNK],
         "targets_rejected": dict(target_rejects),
-        "prompt_tokens": sum(pair.question_prompt_tokens + pair.answer_prompt_tokens for pair in unit.pairs),
-        "cached_tokens": sum(pair.question_cached_tokens + pair.answer_cached_tokens for pair in unit.pairs),
-        "completion_tokens": sum(
-            pair.question_completion_tokens + pair.answer_completion_tokens for pair in unit.pairs
-        ),
         "preemptions": unit.preemptions,
+        **_tokens([pair for pair in unit.pairs if not pair.reused], ""),
+        **_tokens([pair for pair in unit.pairs if pair.reused], "reused_"),
+    }
+
+
+def _tokens(pairs: Sequence[Pair], prefix: str) -> dict[str, int]:
+    return {
+        f"{prefix}{kind}_tokens": sum(
+            getattr(pair, f"question_{kind}_tokens") + getattr(pair, f"answer_{kind}_tokens") for pair in pairs
+        )
+        for kind in ("prompt", "cached", "completion")
     }
 
 
@@ -75,7 +87,8 @@ def _row(record: Any) -> dict[str, Any]:
 
 
 def _pair_row(pair: Pair, unit_id: str, recipe: str, created_at: datetime) -> dict[str, Any]:
-    return _row(pair) | pair.kept | {"unit_id": unit_id, "recipe": recipe, "created_at": created_at}
+    place = {"unit_id": unit_id, "recipe": recipe, "created_at": pair.created_at or created_at}
+    return _row(pair) | pair.kept | place
 
 
 def _chunk_rows(unit: Unit) -> list[dict[str, Any]]:

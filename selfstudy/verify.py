@@ -6,11 +6,8 @@ spans and the ids. A violation is one line that says which file or row, and what
 
 from __future__ import annotations
 
-import hashlib
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -24,41 +21,16 @@ from selfstudy.coverage import PublishedTables, corpus_coverage
 from selfstudy.ids import content_hash
 from selfstudy.publish.executor import Here
 from selfstudy.publish.measure import measure
-from selfstudy.publish.snapshot import CORPUS, DOCUMENTS, latest_manifest, published_tables
+from selfstudy.publish.snapshot import CORPUS, DOCUMENTS, published_tables
 from selfstudy.reasons import Ineligible
 from selfstudy.records import Sentence
-from selfstudy.store.commits import COMMITS, Commit
 from selfstudy.store.filesystem import Folder
+from selfstudy.store.snapshots import latest_manifest
 from selfstudy.tables import TABLES
 from selfstudy.targets import pair_id_of
 from selfstudy.text.chunks import chunk_id_of
-
-_SHOWN_PER_LAW = 20
-_THREADS = 8
-
-
-@dataclass(slots=True)
-class Verdict:
-    """`checked` counts what was looked at; `violations` holds at most 20 lines per law, `num_violations` all."""
-
-    snapshot: str | None
-    checked: Counter[str] = field(default_factory=Counter)
-    violations: list[str] = field(default_factory=list)
-    num_violations: Counter[str] = field(default_factory=Counter)
-
-    @property
-    def ok(self) -> bool:
-        return not self.num_violations
-
-    def violated(self, law: str, detail: str) -> None:
-        self.num_violations[law] += 1
-        if self.num_violations[law] <= _SHOWN_PER_LAW:
-            self.violations.append(f"{law}: {detail}")
-
-    def expect(self, law: str, found: object, expected: object, where: str) -> None:
-        self.checked[law] += 1
-        if found != expected:
-            self.violated(law, f"{where}: expected {_short(expected)}, found {_short(found)}")
+from selfstudy.verdict import Verdict
+from selfstudy.verify_units import check_index, check_units, has_content
 
 
 def verify(output: Folder, observer: Callable[[str], None] = lambda _: None) -> Verdict:
@@ -73,7 +45,7 @@ def verify(output: Folder, observer: Callable[[str], None] = lambda _: None) -> 
     verdict = Verdict(manifest["snapshot"])
     folder = output.child(f"snapshots/{manifest['snapshot']}")
     observer("units")
-    _check_units(output, verdict)
+    check_units(output, verdict)
     observer("files")
     _check_files(folder, manifest, verdict)
     if verdict.ok:  # what cannot be read cannot be recomputed
@@ -84,23 +56,9 @@ def verify(output: Folder, observer: Callable[[str], None] = lambda _: None) -> 
         observer("conservation and coverage")
         _check_conservation(manifest, tables, verdict)
         _check_coverage(folder, manifest, verdict)
+        observer("index")
+        check_index(output, manifest, tables, verdict)
     return verdict
-
-
-def _check_units(output: Folder, verdict: Verdict) -> None:
-    def check(name: str) -> list[str]:
-        commit = Commit.parse(output.read(f"{COMMITS}/{name}"))
-        return [
-            f"{file['name']} is not what {name} committed"
-            for file in commit.files.values()
-            if not _has_content(output, file["name"], file["bytes"], file["sha256"])
-        ]
-
-    with ThreadPoolExecutor(_THREADS) as pool:
-        for problems in pool.map(check, output.names(COMMITS)):
-            verdict.checked["unit checksum"] += 1
-            for problem in problems:
-                verdict.violated("unit checksum", problem)
 
 
 def _check_files(folder: Folder, manifest: dict[str, Any], verdict: Verdict) -> None:
@@ -115,7 +73,7 @@ def _check_files(folder: Folder, manifest: dict[str, Any], verdict: Verdict) -> 
     keep_fields = manifest["config"]["corpus"]["keep_fields"]
     for file in manifest["files"]:
         verdict.checked["checksum"] += 1
-        if not _has_content(folder, file["name"], file["bytes"], file["sha256"]):
+        if not has_content(folder, file["name"], file["bytes"], file["sha256"]):
             verdict.violated("checksum", f"{file['name']} is missing or not what the manifest says")
             continue
         with folder.open(file["name"]) as handle:
@@ -289,15 +247,6 @@ def _rows(
                     yield from batch.to_pylist()
 
 
-def _has_content(folder: Folder, name: str, num_bytes: int, sha256: str) -> bool:
-    try:
-        with folder.open(name) as file:
-            digest = hashlib.file_digest(file, "sha256")
-            return digest.hexdigest() == sha256 and file.tell() == num_bytes
-    except FileNotFoundError:
-        return False
-
-
 def _differences(found: pa.Schema, expected: pa.Schema) -> list[str]:
     """Return the columns that differ; types are compared as such, since Parquet renames the items of lists."""
     if found.names != expected.names:
@@ -308,8 +257,3 @@ def _differences(found: pa.Schema, expected: pa.Schema) -> list[str]:
         for column, wanted in pairs
         if column.type != wanted.type
     ]
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 120 else text[:117] + "..."

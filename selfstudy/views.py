@@ -13,15 +13,16 @@ from selfstudy.job import ENGINE_COUNTS, RunSummary
 from selfstudy.preview import PreviewedDocument
 from selfstudy.redact import redacted
 from selfstudy.status import Status
-from selfstudy.verify import Verdict
+from selfstudy.verdict import Verdict
 
 _SHOWN_GAPS = 10
+_COUNTS_OF_STATUS = ("documents", "pairs", "pairs_reused", "targets_asked", "targets_rejected", "removed_spans")
 
 
 def show_plan(console: Console, output: str, content: dict[str, Any]) -> None:
     """Print what `plan --json` gives as a table."""
     table = Table("what", "number", "90 % interval", title=escape(output), title_justify="left")
-    for name in ("files", "mb", "splits", "splits_committed", "splits_missing"):
+    for name in ("files", "mb", "splits", "splits_committed", "splits_missing", "epoch"):
         table.add_row(name, f"{content[name]:,}", "")
     for name, value in content["estimates"].items():
         exact = value["low"] == value["high"] == value["value"]
@@ -33,6 +34,10 @@ def show_plan(console: Console, output: str, content: dict[str, Any]) -> None:
     )
     for suffix, number in content["skipped_files"].items():
         console.print(f"skipped: {number:,} files with the suffix {escape(suffix)}, which has no reader")
+    for change in content["recipe_changes"]:
+        console.print(escape(f"the recipe differs from the latest snapshot's: {change}"), soft_wrap=True)
+    if content["recipe_changes"]:
+        console.print(f"about {content['estimates']['targets']['value']:,} targets would be asked anew: --new-recipe")
     if not content["splits_missing"]:
         console.print("nothing to generate: every split is committed")
 
@@ -57,7 +62,7 @@ def show_status(console: Console, output: str, found: Status) -> None:
     table = Table("what", "value", title=escape(output), title_justify="left")
     table.add_row("units committed", f"{found.units:,}")
     table.add_row("splits complete / started", f"{found.splits_complete:,} / {found.splits_started:,}")
-    for name in ("documents", "pairs", "targets_rejected", "removed_spans", *ENGINE_COUNTS):
+    for name in (*_COUNTS_OF_STATUS, *ENGINE_COUNTS):
         table.add_row(name, f"{found.counts.get(name, 0):,}")
     table.add_row("last commit", found.last_commit_at or "none")
     if found.last_run:
@@ -67,6 +72,24 @@ def show_status(console: Console, output: str, found: Status) -> None:
     complete = {True: "complete", False: "with gaps", None: ""}[found.snapshot_complete]
     table.add_row("snapshot", f"{found.snapshot} {complete}" if found.snapshot else "none yet")
     console.print(table)
+
+
+def show_diff(console: Console, found: dict[str, Any]) -> None:
+    table = Table("what", "kept", "added", "dropped", title=f"{found['before']} -> {found['after']}")
+    for name in ("chunks", "pairs"):
+        table.add_row(name, *(f"{found[name][what]:,}" for what in ("kept", "added", "dropped")))
+    console.print(table)
+    for name, (before, after) in ({"epoch": found["epoch"]} | found["figures"]).items():
+        console.print(f"{name}: {before} -> {after}" if before != after else f"{name}: {after}")
+
+
+def show_garbage(console: Console, output: str, content: dict[str, Any]) -> None:
+    table = Table("removed" if content["deleted"] else "could be removed", "objects", "MB", title=escape(output))
+    for kind, total in content["garbage"].items():
+        table.add_row(kind, f"{total['objects']:,}", f"{total['bytes'] / 1e6:,.1f}")
+    console.print(table)
+    if not content["deleted"] and any(total["objects"] for total in content["garbage"].values()):
+        console.print("nothing was removed: --delete does that")
 
 
 def show_verdict(console: Console, verdict: Verdict) -> None:
@@ -87,6 +110,9 @@ def summary_content(summary: RunSummary) -> dict[str, Any]:
         "units": summary.units,
         "targets": summary.targets,
         "pairs": summary.pairs,
+        "reused": summary.reused,
+        "asked": summary.asked,
+        "retried_splits": summary.retried_splits,
         "seconds": summary.seconds,
         "engine": summary.engine,
         "published": summary.published,
@@ -95,6 +121,9 @@ def summary_content(summary: RunSummary) -> dict[str, Any]:
         "gaps": [asdict(gap) for gap in summary.gaps],
         "snapshot": manifest.get("snapshot"),
         "complete": manifest.get("complete"),
+        "epoch": manifest.get("epoch"),
+        "exhausted": manifest.get("exhausted"),
+        "diff": manifest.get("diff"),
         "counts": manifest.get("counts"),
         "rows": manifest.get("rows"),
         "coverage": manifest.get("coverage"),
@@ -109,8 +138,12 @@ def show_summary(console: Console, summary: RunSummary) -> None:
         pairs = f"{summary.pairs:,} pairs of {summary.targets:,} targets"
         console.print(f"{summary.units:,} units, {pairs} in {summary.seconds:.1f} s")
         _show_engine(console, summary.engine)
+        how = f" ({summary.reused:,} pairs reused, {summary.asked:,} targets asked)" if summary.reused else ""
+        console.print(f"{summary.units:,} units, {pairs}{how} in {summary.seconds:.1f} s")
     if manifest is not None:
         _show_manifest(console, manifest)
+        if manifest["exhausted"]:
+            console.print("exhausted: every eligible sentence was asked; a further epoch asks nothing")
     for gap in summary.gaps[:_SHOWN_GAPS]:
         console.print(escape(f"gap: {gap.uris[0]}{' ...' if len(gap.uris) > 1 else ''}: {gap.reason}"))
     if summary.gaps:
@@ -139,6 +172,7 @@ def _show_manifest(console: Console, manifest: dict[str, Any]) -> None:
     table.add_row("sentences, eligible", f"{coverage['sentences']:,}, {coverage['eligible']:,}")
     asked = "" if coverage["coverage_sentences"] is None else f" ({coverage['coverage_sentences']:.1%} of the eligible)"
     table.add_row("sentences asked", f"{coverage['asked']:,}{asked}")
+    table.add_row("epoch", f"{manifest['epoch']}, {coverage['exhausted_chunks']:,} chunks exhausted")
     table.add_row("spans removed", f"{coverage['removed_spans']:,} ({coverage['kept_share']:.2%} of the text kept)")
     table.add_row("pairs (train, validation)", f"{manifest['rows']['train']:,}, {manifest['rows']['validation']:,}")
     for reason, number in coverage["target_rejects_by_reason"].items():

@@ -21,6 +21,7 @@ from selfstudy.generate import Generator, UnitFailedError, quarantine
 from selfstudy.prompts import Prompts
 from selfstudy.recipe import Recipe
 from selfstudy.records import Failure, Outcome, Unit
+from selfstudy.reuse import Index, Reuse
 from selfstudy.store.attempts import count_attempts, end_attempt, forget_attempts, start_attempt
 from selfstudy.store.commits import commit_unit
 from selfstudy.store.filesystem import Folder
@@ -61,12 +62,20 @@ class Worker:
     """
 
     def __init__(
-        self, config: Config, recipe: Recipe, prompts: Prompts, run_id: str, role: Role = Role.ASK_AND_ANSWER
+        self,
+        config: Config,
+        recipe: Recipe,
+        prompts: Prompts,
+        run_id: str,
+        role: Role = Role.ASK_AND_ANSWER,
+        *,
+        index: Index | None = None,
     ) -> None:
         self._config = config
         self._recipe = recipe
         self._run_id = run_id
         self._output = Folder.at(config.output)
+        self._reuse = Reuse(self._output, index)
         self._turns = Turns()
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, name="engine", daemon=True).start()
@@ -112,6 +121,7 @@ class Worker:
 
     def _attempt(self, unit: Unit) -> Unit:
         limit = self._config.limits.unit_attempts
+        unit = self._reuse.fill(unit)
         attempts = start_attempt(self._output, unit.unit_id, self._run_id)
         if attempts.died_in_this_run >= limit:
             logger.warning("unit %s killed its worker %d times: quarantined", unit.unit_id, attempts.died_in_this_run)

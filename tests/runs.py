@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,13 @@ from selfstudy.filter.load import load_judge
 from selfstudy.planning import plan_run
 from selfstudy.prepare import prepare_split
 from selfstudy.publish.executor import Here
-from selfstudy.publish.snapshot import latest_manifest, publish
+from selfstudy.publish.snapshot import Gap, publish
 from selfstudy.records import Outcome
+from selfstudy.retry import plan_retry
+from selfstudy.reuse import Index
 from selfstudy.store.commits import COMMITS, CommittedUnits
 from selfstudy.store.filesystem import Folder
+from selfstudy.store.snapshots import latest_manifest
 from selfstudy.targets import sample_targets
 from selfstudy.worker import Worker, versions
 
@@ -164,18 +167,33 @@ def num_commits(output: Path | str) -> int:
     return len(Folder.at(str(output)).names(COMMITS))
 
 
-def run_here(config: Config) -> dict[str, Any]:
+def run_here(config: Config, retry: Sequence[str] = ()) -> dict[str, Any]:
     """The same way as a run, stage by stage in this process and without Ray; returns the manifest."""
     plan = plan_run(config)
     output = Folder.at(config.output)
+    if retry:
+        plan, _ = plan_retry(plan, output, CommittedUnits.find(output), retry)
     judge = load_judge(config.filter)
-    worker = Worker(config, plan.recipe, plan.prompts, "here")
+    config = plan.config
+    index = Index.of(latest_manifest(output), plan.recipe.ask_hash)
+    worker = Worker(config, plan.recipe, plan.prompts, "here", index=index)
     for work in plan.work(CommittedUnits.find(output)):
-        for unit in prepare_split(work.split, config, plan.prefix(work.split), work.committed):
+        for unit in prepare_split(work.split, config, work.prefix, work.committed):
             chunks, removed = lift(unit.chunks, judge, config.filter)
             ask = plan.recipe.ask_hash
             sampled = tuple(sample_targets(chunk, config.targets, seed=config.seed, ask=ask) for chunk in chunks)
-            result = worker.finish(replace(unit, chunks=sampled, removed=removed))
+            result = worker.finish(replace(unit, chunks=sampled, removed=removed, retry=work.retry))
             assert result.outcome is Outcome.COMMITTED, result
-    unit_ids = plan.complete_units(CommittedUnits.find(output))
-    return publish(output, unit_ids, config=config, recipe=plan.recipe, gaps=(), versions=versions(), executor=Here())
+    committed = CommittedUnits.find(output)
+    unfinished = (*plan.missing(committed), *plan.left_out)
+    gaps = [Gap(split.split_id, (split.sources[0].uri,), "test") for split in unfinished]
+    return publish(
+        output,
+        plan.complete_units(committed),
+        config=config,
+        recipe=plan.recipe,
+        gaps=gaps,
+        versions=versions(),
+        executor=Here(),
+        partial_ids=plan.partial_units(committed),
+    )

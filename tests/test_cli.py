@@ -11,7 +11,7 @@ import yaml
 
 from tests.runs import config_of, parsed, run_here, write_corpus
 
-COMMANDS = {"run", "plan", "preview", "status", "verify", "schema", "filter"}
+COMMANDS = {"run", "plan", "preview", "status", "verify", "diff", "gc", "schema", "filter"}
 
 
 def selfstudy(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -123,3 +123,46 @@ def test_schema_prints_json() -> None:
     assert json.loads(selfstudy("schema", "pairs").stdout)["table"] == "pairs"
     assert set(json.loads(selfstudy("schema").stdout)) >= {"pairs", "chunks", "removed", "rejects", "config"}
     assert selfstudy("schema", "nothing").returncode == 2
+
+
+def test_another_recipe_is_exit_2_with_the_fields_unless_it_is_wanted(config: Path, tmp_path: Path) -> None:
+    content = yaml.safe_load(config.read_text())
+    run_here(parsed(tmp_path / "corpus" / "documents.jsonl", tmp_path / "out"))
+    changed = write_config(tmp_path, content | {"seed": 7, "engine": {"kind": "scripted", "refusal_rate": 0.1}})
+    before = sorted((tmp_path / "out").rglob("*"))
+    done = selfstudy("run", changed)
+    lines = done.stderr.strip().splitlines()
+    assert done.returncode == 2 and len(lines) == 4, done.stderr
+    assert any('engine.kind: "extractive" -> "scripted"' in line for line in lines)
+    assert any("seed: 0 -> 7" in line for line in lines)
+    assert "targets would be asked anew; --new-recipe" in lines[-1]
+    assert sorted((tmp_path / "out").rglob("*")) == before
+    planned = json.loads(selfstudy("plan", changed, "--json").stdout)
+    assert "seed: 0 -> 7" in planned["recipe_changes"] and planned["splits_missing"] == 1
+    shown = selfstudy("plan", changed).stdout
+    assert "--new-recipe" in shown and "seed: 0 -> 7" in shown
+
+
+def test_an_unknown_reason_is_exit_2_with_the_list(config: Path) -> None:
+    done = selfstudy("run", config, "--retry", "boredom", "--retry", "off_target")
+    lines = done.stderr.strip().splitlines()
+    assert done.returncode == 2 and len(lines) == 1, done.stderr
+    assert "boredom" in lines[0] and "unit_quarantined" in lines[0]
+
+
+def test_diff_and_gc(tmp_path: Path) -> None:
+    corpus = write_corpus(tmp_path / "corpus", num_documents=3)
+    run_here(parsed(corpus, tmp_path / "out"))
+    assert selfstudy("diff", tmp_path / "out").returncode == 2
+    corpus.rename(tmp_path / "corpus" / "renamed.jsonl")
+    run_here(parsed(tmp_path / "corpus", tmp_path / "out"))
+    found = json.loads(selfstudy("diff", tmp_path / "out", "--json").stdout)
+    assert found["pairs"]["added"] == found["pairs"]["dropped"] == 0 < found["pairs"]["kept"]
+    assert "kept" in selfstudy("diff", tmp_path / "out", "000001", "000002").stdout
+    listed = selfstudy("gc", tmp_path / "out", "--keep", 1)
+    assert listed.returncode == 0 and "nothing was removed" in listed.stdout
+    assert len(list((tmp_path / "out/snapshots").iterdir())) == 2
+    done = json.loads(selfstudy("gc", tmp_path / "out", "--keep", 1, "--min-age-s", 0, "--delete", "--json").stdout)
+    assert done["deleted"] and done["garbage"]["manifests of old snapshots"]["objects"] == 1
+    assert len(list((tmp_path / "out/snapshots").iterdir())) == 1
+    assert selfstudy("verify", tmp_path / "out").returncode == 0

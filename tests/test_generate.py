@@ -15,11 +15,22 @@ from selfstudy.engines.scripted import ScriptedEngine as Scripted
 from selfstudy.generate import Generator, UnitFailedError, quarantine
 from selfstudy.ids import request_seed
 from selfstudy.reasons import Stage, TargetReject
-from selfstudy.records import Unit
+from selfstudy.records import Retry, Unit
 from selfstudy.targets import sample_targets
 from selfstudy.unit_tables import counts_of
 from selfstudy.wire import unit_from_table, unit_to_table
-from tests.factories import ORDER, chunks_of, config_of, prose, removed_span, removing, sampled_unit, unit_of
+from tests.factories import (
+    ORDER,
+    chunks_of,
+    config_of,
+    pair_of,
+    prose,
+    removed_span,
+    removing,
+    sampled_unit,
+    target_reject,
+    unit_of,
+)
 
 ALL = config_of(targets={"fraction": 1.0})
 
@@ -371,3 +382,32 @@ def test_a_unit_that_killed_its_answerer_keeps_the_rejects_of_its_questions() ->
         TargetReject.OFF_TARGET: num_off_target,
         TargetReject.UNIT_QUARANTINED: 30 - num_off_target,
     }
+
+
+def test_a_new_question_is_judged_against_pairs_that_were_there_and_are_not_judged_again() -> None:
+    unit = sampled_unit(prose(12), ALL)
+    targets = [(chunk, target) for chunk in unit.chunks for target in chunk.targets]
+    same = "What is said of the ferry and the widow?"
+    # Two reused pairs repeat each other: they were judged elsewhere. They stand last, and still come first.
+    reused = tuple(pair_of(chunk, target.rank, same, reused=True) for chunk, target in targets[-2:])
+    reject = target_reject(targets[0][0], targets[0][1].rank, TargetReject.REFUSAL)
+    engine = FakeEngine(questions={a_target(unit, 1): same})
+    filled = replace(unit, pairs=reused, rejects=(reject,), num_reused_rejects=1)
+    finished = generate(filled, engine, min_fidelity=0)
+    counts = counts_of(finished)
+    assert counts["pairs_reused"] == 2 and counts["targets_asked"] == len(targets) - 3
+    assert counts["reused_completion_tokens"] == 16
+    known = {pair.pair_id for pair in reused} | {reject.id}
+    assert {request.pair_id for request in engine.seen}.isdisjoint(known)
+    assert finished.pairs[:2] == reused
+    assert reasons_of(finished) == {TargetReject.REFUSAL: 1, TargetReject.DUPLICATE_QUESTION: 1}
+
+
+def test_a_retry_sends_other_seeds() -> None:
+    unit = sampled_unit(prose(6), ALL)
+    engine = FakeEngine()
+    generate(unit, engine)
+    first = {request.seed for request in engine.seen}
+    engine.seen.clear()
+    generate(replace(unit, retry=Retry(number=1, reasons=("refusal",), prefixes=("x",))), engine)
+    assert first.isdisjoint(request.seed for request in engine.seen)

@@ -10,8 +10,8 @@ import pytest
 import selfstudy
 from selfstudy.config import ConfigError
 from selfstudy.job import run
-from selfstudy.publish.snapshot import latest_manifest
 from selfstudy.store.filesystem import Folder
+from selfstudy.store.snapshots import latest_manifest
 from selfstudy.verify import verify
 from tests.runs import config_of, ended_targets, parsed, planned_targets, published, write_corpus
 

@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from selfstudy.store.filesystem import Folder
-from selfstudy.verify import Verdict, verify
+from selfstudy.verdict import Verdict
+from selfstudy.verify import verify
 from tests.runs import parsed, run_here, write_corpus
 
 Change = Callable[[pl.DataFrame], pl.DataFrame]
@@ -71,6 +72,11 @@ def test_an_untouched_snapshot_has_no_violation(output: Path) -> None:
         ("removed", lambda frame: frame[1:], "removed spans"),
         ("removed", lambda frame: frame.with_columns(text=pl.lit("x")), "removed spans"),
         ("coverage", first_row("asked", 0), "coverage"),
+        ("index", lambda frame: frame[1:], "index"),
+        ("index", lambda frame: pl.concat([frame, frame[:1]]), "index"),
+        ("index", first_row("unit_id", "0" * 24 + "-000000"), "index"),
+        ("units", first_row("unit_id", "0" * 24 + "-000000"), "unit is committed"),
+        ("units", lambda frame: frame[1:], "units"),
     ],
 )
 def test_tampering_is_seen(output: Path, table: str, change: Change, law: str) -> None:

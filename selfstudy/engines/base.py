@@ -22,7 +22,8 @@ class Request:
 
     `passage` is the cleaned chunk and `target` one sentence of it; all requests of a chunk share `chunk_key`,
     which is what an engine groups by to share the passage's KV cache. `question` is set when `call` is ANSWER.
-    `attempt` is 1 when a question is asked again because the first one missed its target.
+    `attempt` is odd when a question is asked again because the one before missed its target; it starts at 0, and two
+    higher with each retry of the split.
     """
 
     call: Call

@@ -1,7 +1,7 @@
 """Committed units -> one published, immutable snapshot.
 
     snapshots/ID/data/{train,validation}-0000i-of-0000N.parquet
-    snapshots/ID/{chunks,removed,rejects}/...parquet, coverage/{documents.parquet,corpus.json}
+    snapshots/ID/{chunks,removed,rejects,index}/...parquet, coverage/{documents.parquet,corpus.json}
     snapshots/ID/README.md, then manifest.json, and last of all latest.json, the pointer (law 8)
 
 ID is a sequence number and a hash of what is published and how, so that publishing after a crash writes the same
@@ -25,19 +25,23 @@ from selfstudy.config import Config
 from selfstudy.coverage import PublishedTables, corpus_coverage
 from selfstudy.ids import content_hash
 from selfstudy.publish.card import render_card
+from selfstudy.publish.diff import diff
 from selfstudy.publish.duplicates import find_copies, find_repeats
 from selfstudy.publish.executor import Executor
 from selfstudy.publish.files import parquet_file
+from selfstudy.publish.index import write_index
 from selfstudy.publish.measure import measure
+from selfstudy.publish.retention import beyond, remove_snapshot
 from selfstudy.publish.shards import ShardPlan, copy_rejects, deal_units, plan_outputs, sort_bucket, write_shard
 from selfstudy.publish.survey import Survey, group_units, survey_units
 from selfstudy.reasons import TargetReject
 from selfstudy.recipe import Recipe
 from selfstudy.redact import redacted
+from selfstudy.reuse import Index
 from selfstudy.store.filesystem import Folder
+from selfstudy.store.snapshots import LATEST, latest_manifest
 from selfstudy.tables import COVERAGE
 
-LATEST = "latest.json"
 DOCUMENTS = "coverage/documents.parquet"
 CORPUS = "coverage/corpus.json"
 # Before so many targets are done, a share of rejects says little.
@@ -66,11 +70,13 @@ def publish(
     gaps: Sequence[Gap],
     versions: dict[str, str],
     executor: Executor,
+    partial_ids: Sequence[str] = (),
     on_start: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
     """Publish the units of all complete splits and return the manifest; the current one if it says the same.
 
-    `on_start` is called if there is something to publish.
+    `partial_ids` are committed units of other splits, which enter the index only. `on_start` is called if there is
+    something to publish.
 
     Raises:
         TooManyRejectsError: more targets were rejected than limits.max_reject_share allows.
@@ -90,12 +96,23 @@ def publish(
     files = _write_tables(output, target, unit_ids, survey, config, executor)
     documents, coverage = _write_coverage(target, files, executor)
     files.append(documents)
+    files += write_index(
+        output,
+        snapshot,
+        published=unit_ids,
+        partial_ids=partial_ids,
+        before=Index.of(latest, recipe.ask_hash) if gaps else None,
+        num_chunks=survey.counts["chunks"],
+        executor=executor,
+    )
     manifest = {
         "snapshot": snapshot,
         "fingerprint": fingerprint,
         "previous": latest["snapshot"] if latest else None,
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "complete": not gaps,
+        "epoch": config.targets.epoch_number,
+        "exhausted": coverage["targeted"] == coverage["eligible"],
         "gaps": [{"split_id": gap.split_id, "uris": list(gap.uris[:10]), "reason": gap.reason} for gap in gaps],
         "config": redacted(config.model_dump(mode="json")),
         "recipe": {"hash": recipe.hash, "ask_hash": recipe.ask_hash, "ask": recipe.ask, "shape": recipe.shape},
@@ -109,25 +126,18 @@ def publish(
         "coverage": coverage,
         "files": files,
     }
+    manifest["diff"] = diff(output, latest, manifest, executor) if latest else None
     target.write("README.md", render_card(redacted(manifest)).encode())
     target.write("manifest.json", orjson.dumps(manifest, option=orjson.OPT_INDENT_2))
     output.write(LATEST, orjson.dumps({"snapshot": snapshot}))
-    return manifest
-
-
-def latest_manifest(output: Folder) -> dict[str, Any] | None:
-    """Return the manifest of the current snapshot, None if nothing was published yet."""
-    try:
-        snapshot = orjson.loads(output.read(LATEST))["snapshot"]
-    except FileNotFoundError:
-        return None
-    manifest: dict[str, Any] = orjson.loads(output.read(f"snapshots/{snapshot}/manifest.json"))
+    for old in beyond(output, snapshot, config.publish.keep):
+        remove_snapshot(output, old)
     return manifest
 
 
 def fingerprint_of(unit_ids: Sequence[str], config: Config, gaps: Sequence[Gap]) -> str:
     """Name what is published and how. Units are immutable, so their ids stand for their content."""
-    settings = config.publish.model_dump(mode="json")
+    settings = config.publish.model_dump(mode="json", exclude={"keep"})
     return content_hash("snapshot", sorted(unit_ids), settings, config.seed, sorted(gap.split_id for gap in gaps))
 
 
@@ -202,7 +212,11 @@ def _published_counts(survey: Survey, coverage: dict[str, Any]) -> dict[str, int
         "targets": coverage["targets"],
         "pairs": coverage["pairs"],
         "targets_rejected": sum(coverage["target_rejects_by_reason"].values()),
-    } | {name: survey.counts[name] for name in ("prompt_tokens", "cached_tokens", "completion_tokens")}
+    } | {
+        # Of all pairs, whichever night asked them.
+        name: survey.counts[name] + survey.counts[f"reused_{name}"]
+        for name in ("prompt_tokens", "cached_tokens", "completion_tokens")
+    }
 
 
 def _write_coverage(

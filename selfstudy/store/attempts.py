@@ -13,7 +13,7 @@ from typing import Literal
 
 from selfstudy.store.filesystem import Folder
 
-_ATTEMPTS = "units/attempts"
+ATTEMPTS = "units/attempts"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +28,13 @@ class Attempts:
 def start_attempt(output: Folder, unit_id: str, run_id: str) -> Attempts:
     """Record that work on a unit begins, and return what came before."""
     attempts = count_attempts(output, unit_id, run_id)
-    output.write(f"{_ATTEMPTS}/{unit_id}/{run_id}.{attempts.started_in_this_run}.started", b"")
+    output.write(f"{ATTEMPTS}/{unit_id}/{run_id}.{attempts.started_in_this_run}.started", b"")
     return attempts
 
 
 def count_attempts(output: Folder, unit_id: str, run_id: str) -> Attempts:
     """Return what happened to a unit so far."""
-    names = output.names(f"{_ATTEMPTS}/{unit_id}")
+    names = output.names(f"{ATTEMPTS}/{unit_id}")
     failed = {name.split(".", 1)[0] for name in names if name.endswith(".failed")}
     of_this_run = [name for name in names if name.startswith(f"{run_id}.")]
     num_started = sum(name.endswith(".started") for name in of_this_run)
@@ -44,11 +44,11 @@ def count_attempts(output: Folder, unit_id: str, run_id: str) -> Attempts:
 
 def end_attempt(output: Folder, unit_id: str, run_id: str, ending: Literal["failed", "asked"]) -> None:
     """Record that the attempt ended and the worker lives: requests failed, or another actor goes on."""
-    names = output.names(f"{_ATTEMPTS}/{unit_id}")
+    names = output.names(f"{ATTEMPTS}/{unit_id}")
     number = sum(name.startswith(f"{run_id}.") and name.endswith(f".{ending}") for name in names)
-    output.write(f"{_ATTEMPTS}/{unit_id}/{run_id}.{number}.{ending}", b"")
+    output.write(f"{ATTEMPTS}/{unit_id}/{run_id}.{number}.{ending}", b"")
 
 
 def forget_attempts(output: Folder, unit_id: str) -> None:
     """Remove the record of a unit that is committed."""
-    output.remove_folder(f"{_ATTEMPTS}/{unit_id}")
+    output.remove_folder(f"{ATTEMPTS}/{unit_id}")

@@ -25,6 +25,7 @@ import pyarrow.parquet as pq
 from selfstudy.store.filesystem import Folder
 
 COMMITS = "units/commits"
+UNIT_TABLES = ("pairs", "chunks", "removed", "rejects")
 _SUFFIX = ".json"
 _LAST = "-last"
 _READ_THREADS = 16
@@ -77,6 +78,10 @@ class CommittedUnits:
         self.numbers[prefix].add(int(number))
         if unit_id.endswith(_LAST):
             self.last[prefix] = int(number)
+
+    def __contains__(self, unit_id: str) -> bool:
+        prefix, number = unit_id.removesuffix(_LAST).rsplit("-", 1)
+        return int(number) in self.numbers.get(prefix, ())
 
     def is_complete(self, prefix: str) -> bool:
         """Whether every unit of the split with this prefix is there: as many as the last one's number says."""

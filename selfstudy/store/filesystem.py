@@ -14,9 +14,10 @@ import os
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from fsspec.implementations.local import LocalFileSystem
 
@@ -27,6 +28,23 @@ logger = logging.getLogger(__name__)
 
 # Stays in the output: a second try must find it there.
 _PROBE = "lock/conditional-create"
+
+
+class Entry(NamedTuple):
+    """An object of a folder: its name from there, its size, and when it was written (seconds since 1970)."""
+
+    name: str
+    num_bytes: int
+    modified: float
+
+    @property
+    def base(self) -> str:
+        return self.name.rsplit("/", 1)[-1]
+
+    @property
+    def is_temporary(self) -> bool:
+        """Whether it is what a write that was cut off left behind."""
+        return self.base.startswith(".") and self.base.endswith(".tmp")
 
 
 @dataclass(frozen=True)
@@ -73,6 +91,20 @@ class Folder:
         except FileNotFoundError:
             return []
         return sorted(path.rstrip("/").rsplit("/", 1)[-1] for path in paths)
+
+    def entries(self, folder: str) -> Iterator[Entry]:
+        """Yield the objects in `folder` and below, in any order; none if there is no such folder."""
+        if self.is_local:
+            yield from _entries_below(self.path(folder), self.root)
+            return
+        listed = getattr(self.fs, "list_entries", None) or self._find
+        for path, num_bytes, modified in listed(self.path(folder)):
+            yield Entry(path[len(self.root) :].lstrip("/"), num_bytes, modified)
+
+    def _find(self, path: str) -> list[tuple[str, int, float]]:
+        self.fs.invalidate_cache()
+        found = self.fs.find(path, detail=True)
+        return [(name, int(info["size"] or 0), time_of(info)) for name, info in found.items()]
 
     def exists(self, name: str) -> bool:
         self.fs.invalidate_cache()
@@ -146,6 +178,13 @@ class Folder:
             return False
         return True
 
+    def remove_empty_folders(self, name: str) -> None:
+        """Remove folders with nothing in them, where a store has such things."""
+        if self.is_local:
+            for directory, _, _ in os.walk(self.path(name), topdown=False):
+                with contextlib.suppress(OSError):
+                    Path(directory).rmdir()
+
     @contextlib.contextmanager
     def _temporary(self, name: str) -> Iterator[tuple[Path, IO[bytes]]]:
         target = Path(self.path(name))
@@ -156,6 +195,28 @@ class Folder:
                 yield temporary, file
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def _entries_below(folder: str, root: str) -> Iterator[Entry]:
+    try:
+        found = os.scandir(folder)
+    except FileNotFoundError:
+        return
+    for entry in found:
+        if entry.is_dir(follow_symlinks=False):
+            yield from _entries_below(entry.path, root)
+            continue
+        with contextlib.suppress(FileNotFoundError):  # what is temporary may be gone by now
+            status = entry.stat()
+            yield Entry(entry.path[len(root) :].lstrip("/"), status.st_size, status.st_mtime)
+
+
+def time_of(info: dict[str, Any]) -> float:
+    """Return when an object was written, by what its file system says; the distant past if it does not."""
+    for key in ("mtime", "LastModified", "last_modified", "updated", "created"):
+        if value := info.get(key):
+            return float(value.timestamp() if isinstance(value, datetime) else value)
+    return 0.0
 
 
 def _to_disk(file: IO[bytes]) -> None:
