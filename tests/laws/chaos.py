@@ -46,6 +46,7 @@ from tests.services.orphans import orphans
 
 KINDS = ("driver", "worker", "node", "resets", "latency", "errors", "partition", "full")
 _RUN_S = 600
+_NUM_NODES = 2
 _MAX_RUNS = 8
 _CORPUS = {"num_documents": 10, "num_sentences": 30}
 _SETTINGS: dict[str, Any] = {
@@ -68,8 +69,20 @@ class World:
     corpus: str
     targets: list[str]
 
-    def add_node(self) -> None:
-        self.cluster.add_node(num_cpus=1, object_store_memory=80_000_000)
+    def wait_until(self, condition: Callable[[], bool], what: str) -> None:
+        """Wait, and do what an autoscaler does meanwhile: replace nodes that are gone."""
+        wait_until(lambda: self._keep_nodes() or condition(), what, _RUN_S)
+
+    def _keep_nodes(self) -> None:
+        for node in list(self.cluster.worker_nodes):
+            if not node.remaining_processes_alive():
+                self.cluster.remove_node(node, allow_graceful=False)
+        while len(self.cluster.worker_nodes) < _NUM_NODES:
+            self.cluster.add_node(wait=False, num_cpus=1, object_store_memory=80_000_000)
+
+    def start_nodes(self) -> None:
+        self._keep_nodes()
+        self.cluster.wait_for_nodes(_RUN_S)
 
     def num_objects(self, prefix: str) -> int:
         """Count objects past the proxy, whatever state that is in."""
@@ -116,7 +129,8 @@ def world() -> Iterator[World]:
         before = dict(os.environ)
         stack.callback(lambda: (os.environ.clear(), os.environ.update(before)))
         # The nodes and the drivers inherit this.
-        os.environ.update(ceph.environment(proxy.url))
+        # A node that is slow, since the machine is busy, is not dead; one that was killed refuses connections.
+        os.environ.update(ceph.environment(proxy.url) | {"RAY_health_check_timeout_ms": "60000"})
         corpus = write_corpus(folder / "corpus", **_CORPUS)
         ceph.client.put_object(Bucket=bucket, Key="corpus/documents.jsonl", Body=corpus.read_bytes())
         run_here(parsed(corpus, folder / "calm", **_SETTINGS))
@@ -134,8 +148,7 @@ def world() -> Iterator[World]:
             corpus=f"s3://{bucket}/corpus/documents.jsonl",
             targets=planned_targets(published(folder / "calm")),
         )
-        for _ in range(2):
-            here.add_node()
+        here.start_nodes()
         yield here
 
 
@@ -161,11 +174,13 @@ def play_round(here: World, number: int, seed: int) -> Round:
                     result.faults[kind] += 1
                     _FAULTS[kind](here, run, rng)
                     calm_since = time.monotonic()
-            code = run.process.wait(_RUN_S)
+            here.wait_until(lambda run=run: run.process.poll() is not None, "the end of the run")
+            code = run.process.returncode
         finally:
             run.kill()
             here.proxy.set(Faults())
-            here.ceph.limit_bucket(here.bucket, None)
+            if result.faults["full"]:
+                here.ceph.limit_bucket(here.bucket, None)
         if "Traceback" in run.stderr:
             result.problems.append(f"run {result.runs}: {run.stderr.strip().splitlines()[-1]}")
         if code == 0:
@@ -205,7 +220,7 @@ def _wait_for_moment(here: World, key: str, rng: random.Random, run: RunProcess,
     commits, snapshots = f"{key}/{COMMITS}/", f"{key}/snapshots/"
     prefix, more = rng.choice([(commits, 1), (commits, 3), (snapshots, 1) if is_last else (commits, 2)])
     goal = here.num_objects(prefix) + more
-    wait_until(lambda: run.process.poll() is not None or here.num_objects(prefix) >= goal, "the moment", _RUN_S)
+    here.wait_until(lambda: run.process.poll() is not None or here.num_objects(prefix) >= goal, "the moment")
 
 
 def _kill_driver(_here: World, run: RunProcess, _rng: random.Random) -> None:
@@ -221,7 +236,6 @@ def _kill_workers(_here: World, _run: RunProcess, rng: random.Random) -> None:
 
 def _kill_node(here: World, _run: RunProcess, rng: random.Random) -> None:
     here.cluster.remove_node(rng.choice(list(here.cluster.worker_nodes)), allow_graceful=False)
-    here.add_node()
 
 
 def _resets(here: World, _run: RunProcess, _rng: random.Random) -> None:
