@@ -129,7 +129,7 @@ class RunLock:
         try:
             self._folder.write(_name(self._number), replace(self._holder, released=True).dump())
         except OSError as error:
-            logger.warning("the run lock could not be released and will expire: %s", error)
+            logger.info("the run lock could not be released and will expire: %s", error)
 
     def lost(self) -> str:
         """Return who has the lock instead, "" while it is ours.
