@@ -26,6 +26,7 @@ from uuid import uuid4
 import psutil
 from ray.cluster_utils import Cluster
 
+from selfstudy.gc import find_garbage, remove
 from selfstudy.store.commits import COMMITS
 from selfstudy.store.filesystem import Folder
 from selfstudy.verify import verify
@@ -207,12 +208,10 @@ def _look(here: World, output: str, result: Round) -> None:
     result.duplicated = len(ended) - len(set(ended))
     if "unit_quarantined" in set(tables["rejects"]["reason"]):
         result.problems.append("a unit was quarantined that does not kill its workers")
-    left = orphans(folder)
-    result.swept = len(left)
-    for name in left:
-        folder.remove(name)
-    if not verify(folder).ok:
-        result.problems.append("sweeping what nothing names broke the snapshot")
+    result.swept = len(orphans(folder))
+    remove(folder, find_garbage(folder, keep=None, min_age_s=0))
+    result.problems += [f"gc left {name}" for name in orphans(folder)]
+    result.problems += [f"after gc: {violation}" for violation in verify(folder).violations]
 
 
 def _wait_for_moment(here: World, key: str, rng: random.Random, run: RunProcess, *, is_last: bool) -> None:
