@@ -23,7 +23,7 @@ import pyarrow as pa
 import ray
 from ray.autoscaler.sdk import request_resources
 from ray.data import ActorPoolStrategy, DataContext, TaskPoolStrategy
-from ray.exceptions import RayTaskError
+from ray.exceptions import RayActorError, RaySystemError, RayTaskError
 
 from selfstudy.config import Config, ConfigError, ResourcesConfig
 from selfstudy.corpus.splits import Source, Split
@@ -183,6 +183,9 @@ def stream(work: Sequence[Work], job: Job) -> Iterator[UnitResult]:
     """Run the graph over the splits and yield a result per unit as it ends.
 
     Closing the iterator stops the graph. What a stage raises is a defect of ours and surfaces with Ray's trace.
+
+    Raises:
+        EngineUnusable: workers cannot start at all.
     """
     resources = job.config.resources
     _configure(DataContext.get_current())
@@ -212,9 +215,15 @@ def stream(work: Sequence[Work], job: Job) -> Iterator[UnitResult]:
         dataset = _through_engines(dataset, job, Role.ANSWER, pools["answer"])
     else:
         dataset = _through_engines(dataset, job, Role.ASK_AND_ANSWER, pools["engine"])
-    for row in dataset.iter_rows():
-        fields = orjson.loads(row["result"])
-        yield UnitResult(**fields | {"outcome": Outcome(fields["outcome"])})
+    try:
+        for row in dataset.iter_rows():
+            fields = orjson.loads(row["result"])
+            yield UnitResult(**fields | {"outcome": Outcome(fields["outcome"])})
+    except (RayActorError, RayTaskError) as error:
+        if isinstance(error, RayTaskError) and not isinstance(error.cause, RaySystemError):
+            raise
+        # Not even our code could be loaded there: a package is missing, or another version of one.
+        raise EngineUnusable(f"a worker cannot start: {str(error).strip().splitlines()[-1]}") from None
 
 
 class _Prepare:

@@ -111,6 +111,15 @@ def test_structured_output_is_json(vllm_host: VllmHost, vllm_config: VllmEngine)
             assert isinstance(json.loads(completion.text)["question"], str)
 
 
+def test_the_counter_of_preemptions_exists_and_has_not_moved(model: VllmModel) -> None:
+    from prometheus_client import REGISTRY
+
+    complete(model, REQUEST)
+    names = {sample.name for metric in REGISTRY.collect() for sample in metric.samples}
+    assert "vllm:num_preemptions_total" in names
+    assert model.num_preemptions() == 0
+
+
 def test_many_requests_at_once_all_come_back(model: VllmModel) -> None:
     requests = [
         replace(REQUEST, pair_id=f"{chunk}-{rank}", chunk_key=f"many-{chunk}", passage=f"{chunk}. {PASSAGE}", seed=rank)

@@ -22,15 +22,15 @@ if any("default_worker" in argument for argument in sys.orig_argv):
 
 
 @pytest.mark.parametrize(
-    ("event", "name"), [("open", "lexicon.yaml"), ("import", "engines.scripted")], ids=["filter", "engine"]
-)
-@pytest.mark.parametrize(
-    ("harm", "line"),
+    ("event", "name", "harm", "line"),
     [
-        ("os._exit(137)", "its process died 3 times on the way"),
-        ("raise ImportError('no such library')", "no such library"),
+        ("open", "lexicon.yaml", "os._exit(137)", "its process died 3 times on the way"),
+        ("open", "lexicon.yaml", "raise ImportError('no such library')", "no such library"),
+        ("import", "engines.scripted", "os._exit(137)", "its process died 3 times on the way"),
+        ("import", "engines.scripted", "raise ImportError('no such library')", "no such library"),
+        ("import", "selfstudy.worker", "raise ImportError('no such library')", "no such library"),
     ],
-    ids=["dies", "import fails"],
+    ids=["filter dies", "filter fails", "engine dies", "engine fails", "package is missing"],
 )
 def test_a_worker_that_cannot_start_ends_the_run_with_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, event: str, name: str, harm: str, line: str
