@@ -19,7 +19,7 @@ from selfstudy.filter.normalise import unwrap, views
 
 # What a place adds to a score. Chosen by what the place is for, not by data: nobody reads a comment.
 _PLACES = {
-    BlockKind.COMMENT: 0.12,
+    BlockKind.COMMENT: 0.06,
     BlockKind.TURN: 0.08,
     BlockKind.MARKUP: 0.08,
     BlockKind.TITLE: 0.04,
