@@ -150,6 +150,8 @@ def _changes(nights: _Nights, rng: random.Random) -> dict[str, Any]:
     with _night(nights, figures, "filter_threshold", filter={"threshold": 0.35}) as summary:
         figures["filter_threshold"] |= _changed_texts(chunks, nights.table(summary, "chunks"))
 
+    with _night(nights, figures, "filter_taken_back"):
+        pass
     gone, renamed, *_ = rng.sample(sorted(documents), 3)
     _one_document_each(nights, figures, dict(documents), gone, renamed)
     figures["violations"] = verify(Folder.at(str(nights.folder / "out"))).num_violations.total()
