@@ -75,6 +75,14 @@ def refresh(settings: Settings = None, as_json: AsJson = False) -> None:
     report("refresh", bench_refresh(**_arguments(settings)), aims=AIMS, at_most=AT_MOST, as_json=as_json)
 
 
+@app.command()
+def store(settings: Settings = None, as_json: AsJson = False) -> None:
+    """Planning and resuming on a store of many commits; --set num_commits=1000000 --set folder=KEPT."""
+    from jobs.bench_store import AT_MOST, bench_store
+
+    report("store", bench_store(**_arguments(settings)), at_most=AT_MOST, as_json=as_json)
+
+
 @app.command("filter")
 def filter_(settings: Settings = None, as_json: AsJson = False) -> None:
     """The judges of the filter."""

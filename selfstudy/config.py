@@ -261,8 +261,8 @@ class ResourcesConfig(Section):
     units_in_flight: PositiveInt = 4
     """Units that one engine actor works on at a time, so that it never drains between two."""
     wait_minutes: Annotated[float, Field(ge=0)] = 15
-    """How long a run that joined a cluster waits until one actor of each stage fits. It starts then, and uses what
-    comes later as it comes."""
+    """How long a run that joined a cluster waits until all filter actors and one engine actor fit (all of those that
+    need no GPU). It starts then, and uses GPUs that come later as they come."""
 
 
 class Config(Section):

@@ -125,27 +125,44 @@ def _pools(config: Config) -> dict[str, _Pool]:
 def check_resources(config: Config) -> None:
     """Refuse a config whose stages cannot start, which would hang.
 
-    On our own machine all of it has to fit. A cluster that we joined may grow, and its machines come and go: there one
-    actor of each stage has to fit, and gets time for that.
+    On our own machine all of it has to fit. A cluster that we joined may grow, and its machines come and go: there as
+    many engine actors as there are GPUs for have to fit, one at least, and get time for that.
 
     Raises:
         ConfigError: one line with what is asked and what the cluster has.
     """
-    whole = _pools(config)
-    one_each = {name: replace(pool, actors=1) for name, pool in whole.items()}
+    resources, pools = config.resources, _pools(config)
     if not _joined():
-        problems = _too_small(config.resources, whole)
-    elif problems := _too_small(config.resources, one_each):
-        problems = _wait_for_room(config.resources, one_each)
+        if problems := _too_small(resources, pools):
+            raise ConfigError(problems)
+        return
+    problems = _too_small(resources, _to_begin(pools))
+    if problems:
+        problems = _wait_for_room(resources, pools, problems)
     if problems:
         raise ConfigError(problems)
-    for problem in _too_small(config.resources, whole):
+    for problem in _too_small(resources, pools):
         logger.warning("%s. Starting with what there is; more is used as it comes", problem)
 
 
 def _joined() -> bool:
     """Whether the cluster is not our own: `ray job submit`, KubeRay and cluster/slurm.sbatch set the address."""
     return os.environ.get("RAY_ADDRESS", "local") != "local"
+
+
+def _to_begin(pools: dict[str, _Pool]) -> dict[str, _Pool]:
+    """Return what has to fit before a run begins: of a pool with GPUs what can start now, one actor at least.
+
+    Actors hold their CPUs for life, so those without GPUs, which would all start, must leave a task's to prepare. A GPU
+    that comes later brings CPUs of its own.
+    """
+    left = ray.cluster_resources().get("GPU", 0) - sum(pool.gpus for pool in pools.values())
+    begin = {}
+    for name, pool in pools.items():
+        more = min(pool.actors - 1, max(0, int(left / pool.gpus))) if pool.gpus else pool.actors - 1
+        left -= more * pool.gpus
+        begin[name] = replace(pool, actors=1 + more)
+    return begin
 
 
 def _too_small(resources: ResourcesConfig, pools: dict[str, _Pool]) -> list[str]:
@@ -165,14 +182,15 @@ def _too_small(resources: ResourcesConfig, pools: dict[str, _Pool]) -> list[str]
     return problems
 
 
-def _wait_for_room(resources: ResourcesConfig, pools: dict[str, _Pool]) -> list[str]:
-    """Ask an autoscaler, if there is one, for an actor of each stage; return what is still missing in the end."""
-    end = time.monotonic() + 60 * resources.wait_minutes
-    bundles = [{"CPU": pool.cpus} | ({"GPU": pool.gpus} if pool.gpus else {}) for pool in pools.values()]
+def _wait_for_room(resources: ResourcesConfig, pools: dict[str, _Pool], problems: list[str]) -> list[str]:
+    """Ask an autoscaler, if there is one, for enough to begin; return what is still missing in the end."""
+    actors = [pool for pool in _to_begin(pools).values() for _ in range(pool.actors)]
+    bundles = [{"CPU": pool.cpus} | ({"GPU": pool.gpus} if pool.gpus else {}) for pool in actors]
     request_resources(bundles=[{"CPU": resources.prepare_cpus}, *bundles])
-    logger.warning("waiting up to %g minutes for room in the cluster", resources.wait_minutes)
+    logger.warning("%s. Waiting up to %g minutes for more", problems[0], resources.wait_minutes)
+    end = time.monotonic() + 60 * resources.wait_minutes
     try:
-        while (problems := _too_small(resources, pools)) and time.monotonic() < end:
+        while (problems := _too_small(resources, _to_begin(pools))) and time.monotonic() < end:
             time.sleep(1)
     finally:
         request_resources(bundles=[])  # the actors hold their room by themselves; a request would outlive the job
@@ -189,7 +207,7 @@ def stream(work: Sequence[Work], job: Job) -> Iterator[UnitResult]:
     """
     resources = job.config.resources
     _configure(DataContext.get_current())
-    rows = [{"work": orjson.dumps(asdict(item)).decode()} for item in work]
+    rows = rows_of(work)
     dataset = (
         ray.data.from_items(rows, override_num_blocks=min(len(rows), _MAX_INPUT_BLOCKS))
         .map_batches(
@@ -224,6 +242,11 @@ def stream(work: Sequence[Work], job: Job) -> Iterator[UnitResult]:
             raise
         # Not even our code could be loaded there: a package is missing, or another version of one.
         raise EngineUnusable(f"a worker cannot start: {str(error).strip().splitlines()[-1]}") from None
+
+
+def rows_of(work: Sequence[Work]) -> list[dict[str, str]]:
+    """Return the first rows of the graph, one per split."""
+    return [{"work": orjson.dumps(asdict(item)).decode()} for item in work]
 
 
 class _Prepare:

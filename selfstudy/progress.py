@@ -50,19 +50,27 @@ class LogLines:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._last = 0.0
+        self._unsaid: Progress | None = None
 
     def started(self, progress: Progress) -> None:
         self._console.print(f"started: {progress.num_splits:,} splits, {progress.total_bytes / 1e6:,.1f} MB")
 
     def advanced(self, progress: Progress) -> None:
         now = time.monotonic()
-        if now - self._last >= _LINE_EVERY_S or progress.done_splits == progress.num_splits:
+        self._unsaid = progress
+        if now - self._last >= _LINE_EVERY_S:
             self._last = now
-            line = "  ".join(f"{label} {value}" for label, value in figures(progress).items())
-            self._console.print(line, soft_wrap=True)
+            self._say_figures()
 
     def publishing(self) -> None:
+        self._say_figures()
         self._console.print("publishing")
+
+    def _say_figures(self) -> None:
+        if self._unsaid is not None:
+            line = "  ".join(f"{label} {value}" for label, value in figures(self._unsaid).items())
+            self._console.print(line, soft_wrap=True)
+            self._unsaid = None
 
 
 class LiveTable:

@@ -61,9 +61,12 @@ def show_preview(console: Console, document: PreviewedDocument) -> None:
 def show_status(console: Console, output: str, found: Status) -> None:
     table = Table("what", "value", title=escape(output), title_justify="left")
     table.add_row("units committed", f"{found.units:,}")
+    about = "" if found.units_read == found.units else "about "
     table.add_row("splits complete / started", f"{found.splits_complete:,} / {found.splits_started:,}")
     for name in (*_COUNTS_OF_STATUS, *ENGINE_COUNTS):
-        table.add_row(name, f"{found.counts.get(name, 0):,}")
+        table.add_row(name, f"{about}{found.counts.get(name, 0):,}")
+    if about:
+        table.add_row("", f"estimated from {found.units_read:,} units")
     table.add_row("last commit", found.last_commit_at or "none")
     if found.last_run:
         ended = found.last_run.get("finished_at")

@@ -29,3 +29,14 @@ def test_prepare_prints_a_table_for_people() -> None:
     assert result.exit_code == 0
     assert "mb_per_s_without_filter" in result.stdout
     assert not result.stdout.startswith("{")
+
+
+def test_store_resumes_from_what_it_made() -> None:
+    result = CliRunner().invoke(app, ["store", "--json", "--set", "num_commits=2000", "--set", "units_per_split=4"])
+    assert result.exit_code == 0, result.output
+    figures = json.loads(result.stdout)["figures"]
+    # Of 500 splits one in a hundred lacks its last unit.
+    assert figures["splits"] == 500 and figures["splits_missing"] == figures["rows"] == 5
+    assert figures["commits"] == figures["commits_made"] == 2000 - 5
+    assert figures["units_complete"] == 4 * 495
+    assert set(figures["seconds"]) == {"plan", "find", "work", "rows", "complete_units", "status"}

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -46,7 +47,7 @@ class Source:
         return suffix_of(self.uri)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Split:
     """One or more sources, or [start, stop) of a single one: bytes of JSONL, row groups of Parquet.
 
@@ -58,7 +59,7 @@ class Split:
     stop: int | None = None
     max_documents: int | None = None
 
-    @property
+    @cached_property
     def split_id(self) -> str:
         identity = [[source.uri, source.num_bytes, source.stamp] for source in self.sources]
         return content_hash("split", identity, self.start, self.stop, self.max_documents)

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 import secrets
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass
+from functools import cache, partial
+from itertools import groupby
 from typing import Any
 
 import orjson
@@ -28,6 +29,7 @@ COMMITS = "units/commits"
 UNIT_TABLES = ("pairs", "chunks", "removed", "rejects")
 _SUFFIX = ".json"
 _LAST = "-last"
+_UNIT_NAME = re.compile(r"(.+)-(\d+)(-last)?\.json")
 _READ_THREADS = 16
 ROWS_PER_GROUP = 2_000
 
@@ -54,12 +56,16 @@ class Commit:
         return orjson.dumps(self, option=orjson.OPT_INDENT_2)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class CommittedUnits:
-    """Which units are committed, from the names of the commits alone: O(units) numbers, no content."""
+    """Which units are committed, from the names of the commits alone: O(units) time, O(splits) memory.
 
-    numbers: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
-    last: dict[str, int] = field(default_factory=dict)
+    `numbers` maps the prefix of a split to the numbers of its units, in order; `ended` holds the prefixes whose last
+    unit is there, which says how many there are.
+    """
+
+    numbers: Mapping[str, Sequence[int]]
+    ended: frozenset[str]
 
     @classmethod
     def find(cls, output: Folder) -> CommittedUnits:
@@ -67,17 +73,16 @@ class CommittedUnits:
 
     @classmethod
     def of_names(cls, names: Iterable[str]) -> CommittedUnits:
-        committed = cls()
-        for name in names:
-            if name.endswith(_SUFFIX):
-                committed.add(name.removesuffix(_SUFFIX))
-        return committed
-
-    def add(self, unit_id: str) -> None:
-        prefix, number = unit_id.removesuffix(_LAST).rsplit("-", 1)
-        self.numbers[prefix].add(int(number))
-        if unit_id.endswith(_LAST):
-            self.last[prefix] = int(number)
+        numbers: dict[str, Sequence[int]] = {}
+        ended: set[str] = set()
+        # In order of the names the units of a split are neighbours.
+        matches = filter(None, map(_UNIT_NAME.fullmatch, sorted(names)))
+        for prefix, units in groupby(matches, key=lambda match: match[1]):
+            found = [(int(unit[2]), unit[3] is not None) for unit in units]
+            numbers[prefix] = _compact(sorted(number for number, _ in found))
+            if any(is_last for _, is_last in found):
+                ended.add(prefix)
+        return cls(numbers, frozenset(ended))
 
     def __contains__(self, unit_id: str) -> bool:
         prefix, number = unit_id.removesuffix(_LAST).rsplit("-", 1)
@@ -85,13 +90,24 @@ class CommittedUnits:
 
     def is_complete(self, prefix: str) -> bool:
         """Whether every unit of the split with this prefix is there: as many as the last one's number says."""
-        return prefix in self.last and len(self.numbers[prefix]) == self.last[prefix] + 1
+        return prefix in self.ended and len(self.numbers[prefix]) == self.numbers[prefix][-1] + 1
 
     def unit_ids(self, prefix: str) -> list[str]:
         """Return the ids of the committed units of a split, in order."""
-        last = self.last.get(prefix)
-        numbers = sorted(self.numbers[prefix]) if prefix in self.numbers else []
-        return [f"{prefix}-{number:06d}" + (_LAST if number == last else "") for number in numbers]
+        unit_ids = [f"{prefix}-{number:06d}" for number in self.numbers.get(prefix, ())]
+        if prefix in self.ended:
+            unit_ids[-1] += _LAST
+        return unit_ids
+
+
+def _compact(numbers: list[int]) -> Sequence[int]:
+    """Most splits have all of their first units: a range that they share, not a list of their own."""
+    return _first(len(numbers)) if numbers[-1] == len(numbers) - 1 else tuple(numbers)
+
+
+@cache
+def _first(number: int) -> range:
+    return range(number)
 
 
 def commit_unit(
