@@ -148,6 +148,8 @@ def _changes(nights: _Nights, rng: random.Random) -> dict[str, Any]:
     with _night(nights, figures, "other_names_order_and_shards"):
         pass
     with _night(nights, figures, "filter_threshold", filter={"threshold": 0.35}) as summary:
+        again = nights.table(summary, "pairs").filter(~pl.col("reused"))["chunk_key"].n_unique()
+        figures["filter_threshold"]["chunks_asked_again"] = again
         figures["filter_threshold"] |= _changed_texts(chunks, nights.table(summary, "chunks"))
 
     with _night(nights, figures, "filter_taken_back"):

@@ -74,6 +74,8 @@ def recipe_of(config: Config, *, prompts_version: str, judge_name: str) -> Recip
 def differences(before: Any, now: Any, path: str = "") -> list[str]:
     """Return one line per field of a recipe's part that differs: its path in the config, old -> new."""
     if isinstance(before, dict) and isinstance(now, dict):
+        if before.get("kind") != now.get("kind"):  # of another kind of thing all else differs as well
+            return differences(before["kind"], now["kind"], f"{path}.kind")
         return [
             line
             for name in sorted(before.keys() | now.keys())

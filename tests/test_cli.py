@@ -132,7 +132,7 @@ def test_another_recipe_is_exit_2_with_the_fields_unless_it_is_wanted(config: Pa
     before = sorted((tmp_path / "out").rglob("*"))
     done = selfstudy("run", changed)
     lines = done.stderr.strip().splitlines()
-    assert done.returncode == 2 and len(lines) == 4, done.stderr
+    assert done.returncode == 2 and len(lines) == 3, done.stderr
     assert any('engine.kind: "extractive" -> "scripted"' in line for line in lines)
     assert any("seed: 0 -> 7" in line for line in lines)
     assert "targets would be asked anew; --new-recipe" in lines[-1]
