@@ -42,7 +42,6 @@ class RayNodes:
                 f"--port={self.address.rpartition(':')[2]}",
                 "--dashboard-host=127.0.0.1",
                 f"--dashboard-port={self.job_server.rpartition(':')[2]}",
-                f"--temp-dir={self.folder}",
                 **resources,
             )
             wait_until(lambda: self.has(1), "the head")
@@ -89,6 +88,8 @@ class RayNodes:
             *(f"--num-cpus={num_cpus}", f"--num-gpus={num_gpus}", "--object-store-memory=100000000"),
             # 0 lets the system choose: two nodes of one machine would else want the same ports.
             *("--min-worker-port=0", "--max-worker-port=0", "--dashboard-agent-listen-port=0"),
+            # Of its own as well: in a shared one a node may find the job's code while another still unpacks it.
+            f"--temp-dir={self.folder}/{len(self.nodes)}",
             *arguments,
         ])  # fmt: skip
         self.nodes.append(self._launch(len(self.nodes)))
@@ -108,7 +109,9 @@ class RayNodes:
 
     def _env(self) -> dict[str, str]:
         env = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
-        return env | {"PATH": f"{BIN}:{env['PATH']}", "RAY_AUTH_MODE": "disabled"}
+        # A node that is not up by then gives up, and a busy machine may need longer than the default of 30 s.
+        patience = {"RAY_raylet_start_wait_time_s": "200"}
+        return env | patience | {"PATH": f"{BIN}:{env['PATH']}", "RAY_AUTH_MODE": "disabled"}
 
     def has(self, num_nodes: int) -> bool:
         """Whether so many nodes are alive. One that did not come up within Ray's 30 s is started again."""
