@@ -27,7 +27,8 @@ from selfstudy.config import parse_config
 from selfstudy.corpus.normalise import normalise
 from selfstudy.corpus.read import RawDocument, read_split
 from selfstudy.corpus.splits import plan_splits
-from selfstudy.job import RunSummary, run
+from selfstudy.job import run
+from selfstudy.run_state import RunSummary
 from selfstudy.store.filesystem import Folder
 from selfstudy.verify import verify
 

@@ -18,7 +18,7 @@ from selfstudy.config import Config, ConfigError, load_config, parse_config
 if TYPE_CHECKING:
     import polars as pl
 
-    from selfstudy.job import RunSummary
+    from selfstudy.run_state import RunSummary
 
 __all__ = ["Config", "ConfigError", "load", "load_config", "parse_config", "run"]
 

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from selfstudy.job import Progress
+from selfstudy.run_state import Progress
 
 _LINE_EVERY_S = 10
 # Of less, the time that starting took is a larger part than that of the work.

@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from selfstudy.job import ENGINE_COUNTS, RunSummary
 from selfstudy.preview import PreviewedDocument
 from selfstudy.redact import redacted
+from selfstudy.run_state import ENGINE_COUNTS, RunSummary
 from selfstudy.status import Status
 from selfstudy.verdict import Verdict
 

@@ -40,6 +40,7 @@ LAYERS = [
     "pipeline",
     "coverage",
     "publish",
+    "run_state",
     "job verdict",
     "verify_units gc",
     "preview status verify quarantine",
