@@ -16,6 +16,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from typing import Any, TypeVar
 
 import orjson
@@ -33,7 +34,7 @@ from selfstudy.filter.load import load_judge
 from selfstudy.planning import Work
 from selfstudy.prepare import SplitChangedError, prepare_split
 from selfstudy.prompts import Prompts
-from selfstudy.publish.executor import Read, Write
+from selfstudy.publish.executor import Executor
 from selfstudy.recipe import Recipe
 from selfstudy.records import Failure, Outcome, Retry, Unit
 from selfstudy.reuse import Index
@@ -71,6 +72,8 @@ def start_ray() -> None:
         # Ray gives its workers a niceness of 15, and with them the engines: whatever else runs on the machine goes
         # before the GPU's scheduler. A cluster that others start takes the same variable from its own environment.
         os.environ.setdefault("RAY_worker_niceness", "0")
+        # Results below 100 kB would wait in the driver, where they add up while publishing deals small parts.
+        os.environ.setdefault("RAY_max_direct_call_object_size", "4096")
         on_sigterm = signal.getsignal(signal.SIGTERM)
         ray.init(
             # Without an address Ray would join whatever cluster somebody has started on this machine.
@@ -392,21 +395,14 @@ def _work_of(data: str) -> Work:
     return Work(Split(sources=sources, **split), fields["prefix"], tuple(fields["committed"]), retry)
 
 
-class OnRay:
-    """The `Executor` protocol as Ray tasks. Parts and results wait in the object store, which spills to disk: no
-    process ever holds more than a bucket."""
+class OnRay(Executor):
+    """As Ray tasks. Parts and results wait in the object store, which spills to disk: no process ever holds more than
+    a bucket."""
 
-    def combine(self, write: Write, groups: Sequence[Sequence[Any]]) -> list[Any]:
+    def call(self, function: Callable[..., Sequence[Any]], arguments: Sequence[Any], num_results: int) -> list[Any]:
         start_ray()
-        task = ray.remote(_write_bucket)
-        return [task.remote(write, index, *group) for index, group in enumerate(groups)]
-
-    def shuffle(self, read: Read, items: Sequence[Any], write: Write, num_buckets: int) -> list[Any]:
-        start_ray()
-        task = ray.remote(_read_part).options(num_returns=num_buckets)
-        parts = [task.remote(read, item) for item in items]
-        columns = [[part] for part in parts] if num_buckets == 1 else parts
-        return self.combine(write, [[part[bucket] for part in columns] for bucket in range(num_buckets)])
+        handles = _task().options(num_returns=num_results).remote(function, num_results, *arguments)
+        return [handles] if num_results == 1 else handles
 
     def fetch(self, handles: Sequence[Any]) -> list[Any]:
         try:
@@ -416,10 +412,11 @@ class OnRay:
             raise error.cause if isinstance(error.cause, OSError) else error from None
 
 
-def _read_part(read: Read, item: Any) -> Any:
-    parts = read(item)
-    return parts[0] if len(parts) == 1 else parts
+@cache
+def _task() -> Any:
+    return ray.remote(_call)
 
 
-def _write_bucket(write: Write, bucket: int, *parts: Any) -> Any:
-    return write(bucket, list(parts))
+def _call(function: Callable[..., Sequence[Any]], num_results: int, *arguments: Any) -> Any:
+    results = function(*arguments)
+    return results[0] if num_results == 1 else results
