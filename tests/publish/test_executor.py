@@ -35,6 +35,7 @@ def test_in_this_process(num_items: int, num_buckets: int) -> None:
     check(Here(), num_items, num_buckets)
 
 
+@pytest.mark.usefixtures("ray_cluster")
 @pytest.mark.parametrize("num_buckets", [1, 5, 40])
 def test_on_ray(num_buckets: int) -> None:
     check(OnRay(), 35, num_buckets)
