@@ -96,6 +96,8 @@ def _quiet_ray() -> None:
         logging.getLogger(name).setLevel(logging.ERROR)
     # Of every actor pool: "has constructor arguments in the object store".
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    # Of calls that Ray makes for itself and nobody waits for; what concerns us is raised as well.
+    os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")
     # A corpus of one split is no reason to warn that two could be prepared at once.
     warnings.filterwarnings("ignore", message="The maximum number of concurrent tasks")
 
