@@ -45,7 +45,7 @@ def prepare(
     corpus_mb: Annotated[float, typer.Option(help="Size to which the sample is replicated.")] = 5.0,
     repetitions: Annotated[int, typer.Option(min=1, help="Passes over the corpus; the median counts.")] = 3,
     memory: Annotated[bool, typer.Option("--memory", help="Also watch the whole job's memory. Takes long.")] = False,
-    memory_mb: Annotated[list[float], typer.Option(help="Corpus sizes for --memory.")] = [20, 400],  # noqa: B006
+    memory_mb: Annotated[list[float] | None, typer.Option(help="Corpus sizes for --memory: 20 and 400.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """From files to targets on one core, step by step."""
@@ -55,7 +55,7 @@ def prepare(
     if memory:
         from jobs.bench_memory import bench_memory
 
-        figures |= bench_memory(sizes_mb=memory_mb)
+        figures |= bench_memory(sizes_mb=memory_mb or (20, 400))
     report("prepare", figures, aims=AIMS, as_json=as_json)
 
 

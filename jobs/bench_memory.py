@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-import psutil  # type: ignore[import-untyped]
+import psutil
 
 from jobs.corpora import SAMPLE
 from selfstudy.config import CorpusConfig

@@ -139,10 +139,9 @@ def show_summary(console: Console, summary: RunSummary) -> None:
         console.print("nothing to do: every unit of this corpus and config is committed and published")
     else:
         pairs = f"{summary.pairs:,} pairs of {summary.targets:,} targets"
-        console.print(f"{summary.units:,} units, {pairs} in {summary.seconds:.1f} s")
-        _show_engine(console, summary.engine)
         how = f" ({summary.reused:,} pairs reused, {summary.asked:,} targets asked)" if summary.reused else ""
         console.print(f"{summary.units:,} units, {pairs}{how} in {summary.seconds:.1f} s")
+        _show_engine(console, summary.engine)
     if manifest is not None:
         _show_manifest(console, manifest)
         if manifest["exhausted"]:

@@ -45,6 +45,11 @@ def test_run_then_status_and_verify(config: Path, tmp_path: Path) -> None:
     assert again.returncode == 0 and "nothing to do" in again.stdout
 
 
+def test_a_run_sums_up_once(config: Path) -> None:
+    done = selfstudy("run", config)
+    assert done.returncode == 0 and done.stdout.count("targets in") == 1, done.stdout
+
+
 def test_plan_counts_and_sees_what_is_committed(config: Path, tmp_path: Path) -> None:
     before = json.loads(selfstudy("plan", config, "--json").stdout)
     assert before["estimates"]["documents"] == {"value": 4, "low": 4, "high": 4}

@@ -8,6 +8,7 @@ import random
 import re
 from functools import cache
 from importlib import resources
+from itertools import accumulate
 from typing import Any
 
 import yaml
@@ -46,11 +47,8 @@ def _with_capitals(template: str) -> str:
     """Capitalise the first letter of a template; of each choice where it begins with one."""
     if not template.startswith("{"):
         return template[:1].upper() + template[1:]
-    depth, end = 0, 0
-    for end, char in enumerate(template):  # noqa: B007 - the position is what is looked for
-        depth += (char == "{") - (char == "}")
-        if depth == 0:
-            break
+    depths = accumulate((char == "{") - (char == "}") for char in template)
+    end = next(place for place, depth in enumerate(depths) if depth == 0)
     inside = template[1:end]
     if "|" not in inside:
         return "{" + inside[:1].upper() + inside[1:] + template[end:]
