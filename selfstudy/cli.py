@@ -5,21 +5,19 @@ from __future__ import annotations
 import logging
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any, NoReturn
 
-import orjson
 import typer
-from rich.console import Console
 from rich.markup import escape
 
 from selfstudy import views
 from selfstudy.cli_filter import app as filter_app
-from selfstudy.config import Config, ConfigError, LimitsConfig, load_config
+from selfstudy.cli_store import app as store_app
+from selfstudy.config import Config, ConfigError, load_config
+from selfstudy.console import AsJson, as_json_text, err, out, print_json, reading
 from selfstudy.engines.base import EngineUnusable
 from selfstudy.redact import redacted
 
@@ -32,20 +30,17 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.add_typer(store_app)
 app.add_typer(filter_app, name="filter")
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
 
 ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="YAML file, for example jobs/sample.yaml")]
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="A.B=VALUE", help="Override a field of the config; repeatable")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, all else on stderr")]
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Show the log of every stage")]
 LimitDocuments = Annotated[
     int | None, typer.Option("--limit-documents", min=1, help="Read only so many documents (limits.max_documents)")
 ]
-Output = Annotated[str, typer.Argument(metavar="OUTPUT", help="Folder or URL that a run wrote to")]
 
 
 @app.command(epilog="Example: selfstudy run jobs/sample.yaml --set targets.per_chunk=4")
@@ -85,7 +80,7 @@ def run(
     if retry and not summary.retried_splits:
         err.print(f"no target was rejected as {' or '.join(retry)}")
     if as_json:
-        _print_json(views.summary_content(summary))
+        print_json(views.summary_content(summary))
     else:
         views.show_summary(out, summary)
     raise typer.Exit(summary.exit_code)
@@ -105,7 +100,7 @@ def plan(
     loaded = _load(config, overrides, limit_documents)
     planned = plan_run(loaded)
     output = Folder.at(loaded.output)
-    with _reading(loaded.output):
+    with reading(loaded.output):
         committed = CommittedUnits.find(output)
         changes = recipe_changes(planned, latest_manifest(output))
     missing = planned.missing(committed)
@@ -124,7 +119,7 @@ def plan(
         "estimates": {name: asdict(value) for name, value in estimates.items()},
     }
     if as_json:
-        _print_json(content)
+        print_json(content)
         return
     views.show_plan(out, redacted(loaded.output), content)
 
@@ -141,104 +136,10 @@ def preview(
 
     documents = preview_documents(_load(config, overrides, None), number)
     if as_json:
-        _print_json({"documents": [asdict(document) for document in documents]})
+        print_json({"documents": [asdict(document) for document in documents]})
         return
     for document in documents:
         views.show_preview(out, document)
-
-
-@app.command(epilog="Example: selfstudy status out/sample")
-def status(output: Output, as_json: AsJson = False) -> None:
-    """Show the progress of a run from the store alone."""
-    from selfstudy.status import status as status_of
-    from selfstudy.store.filesystem import Folder
-
-    with _reading(output):
-        found = status_of(Folder.at(output))
-    if as_json:
-        _print_json(asdict(found))
-        return
-    views.show_status(out, redacted(output), found)
-
-
-@app.command(epilog="Example: selfstudy verify out/sample")
-def verify(output: Output, as_json: AsJson = False) -> None:
-    """Recompute checksums, schemas, ids, offsets, conservation and uniqueness; exit 1 with the violations."""
-    from selfstudy.store.filesystem import Folder
-    from selfstudy.verify import verify as verify_output
-
-    with err.status("verifying") as shown, _reading(output):
-        verdict = verify_output(Folder.at(output), lambda step: shown.update(f"verifying {step}"))
-    if as_json:
-        _print_json(
-            {
-                "ok": verdict.ok,
-                "snapshot": verdict.snapshot,
-                "checked": verdict.checked,
-                "violations": verdict.violations,
-                "num_violations": verdict.num_violations,
-            }
-        )
-    else:
-        views.show_verdict(out, verdict)
-    raise typer.Exit(0 if verdict.ok else 1)
-
-
-@app.command(epilog="Example: selfstudy diff out/sample")
-def diff(
-    output: Output,
-    before: Annotated[str | None, typer.Argument(metavar="A", help="Snapshot; the one before B by default")] = None,
-    after: Annotated[str | None, typer.Argument(metavar="B", help="Snapshot; the current one by default")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Show what a snapshot has and lacks against another: chunks, pairs, coverage."""
-    from selfstudy.publish.diff import diff as diff_of
-    from selfstudy.publish.executor import Here
-    from selfstudy.store.filesystem import Folder
-    from selfstudy.store.snapshots import manifests_to_compare
-
-    folder = Folder.at(output)
-    with _reading(output):
-        found = diff_of(folder, *manifests_to_compare(folder, before, after), Here())
-    if as_json:
-        _print_json(found)
-        return
-    views.show_diff(out, found)
-
-
-@app.command(epilog="Example: selfstudy gc out/sample --delete")
-def gc(
-    output: Output,
-    delete: Annotated[bool, typer.Option("--delete", help="Remove it; without this, only list")] = False,
-    keep: Annotated[
-        int | None, typer.Option(min=1, help="Snapshots that stay; by default publish.keep of the current one")
-    ] = None,
-    min_age_s: Annotated[
-        float, typer.Option(min=0, help="Leave unfinished files that are younger: somebody may be writing them")
-    ] = 3600,
-    as_json: AsJson = False,
-) -> None:
-    """List, and with --delete remove, what no kept snapshot and no unfinished run needs."""
-    from selfstudy.gc import find_garbage, remove, totals
-    from selfstudy.store.filesystem import Folder
-    from selfstudy.store.lock import RunLock
-    from selfstudy.store.snapshots import latest_manifest
-
-    folder = Folder.at(output)
-    with _reading(output):
-        latest = latest_manifest(folder)
-        if keep is None and latest is not None:
-            keep = latest["config"]["publish"]["keep"]
-        # No run may be at work while something is removed; to look does no harm.
-        with RunLock.take(folder, "gc", LimitsConfig().lock_lease_s) if delete else nullcontext():
-            garbage = find_garbage(folder, keep=keep, min_age_s=min_age_s)
-            if delete:
-                remove(folder, garbage)
-    content = {"deleted": delete, "keep": keep, "garbage": totals(garbage)}
-    if as_json:
-        _print_json(content)
-        return
-    views.show_garbage(out, redacted(output), content)
 
 
 @app.command(epilog="Example: selfstudy schema config > config.schema.json")
@@ -255,11 +156,11 @@ def schema(
         raise ConfigError([f"schema: {name!r}: expected one of {', '.join(schemas)}"])
     chosen = {name: schemas[name]} if name else schemas
     if write is None:
-        _print_json(chosen[name] if name else chosen)
+        print_json(chosen[name] if name else chosen)
         return
     write.mkdir(parents=True, exist_ok=True)
     for each, content in chosen.items():
-        (write / f"{each}.json").write_bytes(_dump(content) + b"\n")
+        (write / f"{each}.json").write_text(as_json_text(content) + "\n", encoding="utf-8")
 
 
 def main() -> NoReturn:
@@ -290,17 +191,6 @@ def main() -> NoReturn:
     sys.exit(0)
 
 
-@contextmanager
-def _reading(output: str) -> Iterator[None]:
-    """A store that cannot be read is a wrong place or key: usage, not a finding."""
-    try:
-        yield
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        raise ConfigError([f"{output}: cannot be read: {error.strerror or error}"]) from None
-
-
 def _load(path: Path, overrides: list[str] | None, limit_documents: int | None) -> Config:
     limit = [f"limits.max_documents={limit_documents}"] if limit_documents else []
     return load_config(path, [*(overrides or []), *limit])
@@ -317,14 +207,6 @@ def _log(verbose: bool) -> None:
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         stream=sys.stderr,
     )
-
-
-def _dump(content: Any) -> bytes:
-    return orjson.dumps(content, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS)
-
-
-def _print_json(content: Any) -> None:
-    sys.stdout.write(_dump(content).decode() + "\n")
 
 
 if __name__ == "__main__":

@@ -5,21 +5,17 @@ from __future__ import annotations
 import logging
 import sys
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
-import orjson
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from selfstudy.config import Config, ConfigError, FilterConfig, parse_config
+from selfstudy.config import ConfigError, FilterConfig, parse_config
+from selfstudy.console import AsJson, Output, out, print_json
 
 app = typer.Typer(help="Score, measure, train and inspect the injection filter.", no_args_is_help=True)
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, all else on stderr")]
 Kind = Annotated[
     list[str] | None,
     typer.Option("--kind", metavar="JUDGE", help="embedded, rules or hf:NAME@REVISION; repeat to combine judges"),
@@ -45,12 +41,9 @@ def score(
     from selfstudy.filter.score_file import score_file
 
     config = _config(kind, threshold, model, label)
-    try:
-        summary = score_file(source, to, config)
-    except ConfigError as error:
-        _refuse(error)
+    summary = score_file(source, to, config)
     if as_json:
-        _print_json(summary)
+        print_json(summary)
     else:
         out.print(f"{summary['flagged']} of {summary['rows']} spans flagged by {summary['judge']}; written to {to}")
 
@@ -74,17 +67,14 @@ def evaluate(
     from selfstudy.filter.load import load_judge
 
     config = _config(kind, threshold, model, label)
-    try:
-        judge = load_judge(config)
-        examples = read_examples(source)
-    except ConfigError as error:
-        _refuse(error)
+    judge = load_judge(config)
+    examples = read_examples(source)
     if judge is None:
-        _refuse(ConfigError(["--kind none: there is nothing to evaluate"]))
+        raise ConfigError(["--kind none: there is nothing to evaluate"])
     scores, per_second = score_texts(judge, examples)
     figures = {"judge": judge.name, "spans_per_s": per_second} | figures_of(examples, scores, config.threshold)
     if as_json:
-        _print_json(figures)
+        print_json(figures)
     else:
         _print_figures(figures)
 
@@ -112,14 +102,11 @@ def train(
         threshold=threshold,
         settings=TrainingSettings(seed=seed),
     )
-    try:
-        if not to.parent.is_dir():
-            raise ConfigError([f"--to {to}: no such folder: {to.parent}"])
-        card = train_model(plan, to)
-    except ConfigError as error:
-        _refuse(error)
+    if not to.parent.is_dir():
+        raise ConfigError([f"--to {to}: no such folder: {to.parent}"])
+    card = train_model(plan, to)
     if as_json:
-        _print_json(card)
+        print_json(card)
         return
     for name, figures in (card["left_out"] or {}).items():
         out.print(f"\n{name}, families left out", style="bold")
@@ -129,7 +116,7 @@ def train(
 
 @app.command(epilog="Example: selfstudy filter show out/sample")
 def show(
-    output: Annotated[str, typer.Argument(metavar="OUTPUT", help="Folder or URL that a run wrote to")],
+    output: Output,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="Show so many spans")] = 50,
     as_json: AsJson = False,
 ) -> None:
@@ -139,12 +126,9 @@ def show(
     """
     from selfstudy.quarantine import removed_spans
 
-    try:
-        found = removed_spans(output)
-    except ConfigError as error:
-        _refuse(error)
+    found = removed_spans(output)
     if as_json:
-        _print_json({"num_removed": len(found), "removed": [span.as_dict() for span in found[:limit]]})
+        print_json({"num_removed": len(found), "removed": [span.as_dict() for span in found[:limit]]})
         return
     for span in found[:limit]:
         # Corpus text is printed as plain text: marks in it must not become markup of the terminal.
@@ -166,12 +150,9 @@ def _config(
         section["model"] = model
     if labels:
         section["hf"] = {"labels": labels}
-    try:
-        whole: Config = parse_config(
-            {"corpus": {"paths": ["-"]}, "output": "-", "engine": {"kind": "extractive"}, "filter": section}
-        )
-    except ConfigError as error:
-        _refuse(error)
+    whole = parse_config(
+        {"corpus": {"paths": ["-"]}, "output": "-", "engine": {"kind": "extractive"}, "filter": section}
+    )
     return whole.filter
 
 
@@ -203,13 +184,3 @@ def _shown(value: Any) -> str:
         if isinstance(value, float)
         else str(value)
     )
-
-
-def _print_json(content: Any) -> None:
-    sys.stdout.write(orjson.dumps(content, option=orjson.OPT_INDENT_2).decode() + "\n")
-
-
-def _refuse(error: ConfigError) -> NoReturn:
-    for problem in error.problems:
-        err.print(Text(problem), soft_wrap=True)
-    raise typer.Exit(2)

@@ -1,11 +1,14 @@
 """One local Ray and one S3-compatible server for all tests that need them; everything else runs without."""
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from uuid import uuid4
 
 import pytest
 
 from selfstudy import s3
+from selfstudy.cli import main
 from tests.services.ceph import Ceph, missing_programs
 from tests.services.faultproxy import FaultProxy
 
@@ -47,6 +50,34 @@ def bucket(ceph: Ceph, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch) -> It
     forget_sessions()
     yield name
     forget_sessions()
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+
+CommandLine = Callable[..., Ended]
+
+
+@pytest.fixture
+def command_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> CommandLine:
+    """The whole command line, in this process: call it with the arguments."""
+
+    def run(*arguments: object) -> Ended:
+        monkeypatch.setattr(sys, "argv", ["selfstudy", *map(str, arguments)])
+        forget_sessions()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        said = capsys.readouterr()
+        assert isinstance(ended.value.code, int)
+        return Ended(ended.value.code, said.out, said.err)
+
+    return run
 
 
 def forget_sessions() -> None:

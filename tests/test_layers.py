@@ -44,8 +44,8 @@ LAYERS = [
     "job verdict",
     "verify_units gc",
     "preview status verify quarantine",
-    "progress views",
-    "cli_filter",
+    "progress views console",
+    "cli_filter cli_store",
     "cli",
 ]
 

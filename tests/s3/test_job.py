@@ -1,23 +1,20 @@
 """The whole job from and to a real S3-compatible store, and what goes wrong there, in one line each."""
 
 import json
-import sys
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 import pytest
 import yaml
 
 import selfstudy
-from selfstudy.cli import main
 from selfstudy.corpus.read import read_split
 from selfstudy.corpus.splits import is_unchanged, list_sources, plan_splits
 from selfstudy.records import Reject
 from selfstudy.status import status
 from selfstudy.store.filesystem import Folder
 from selfstudy.verify import verify
-from tests.conftest import forget_sessions
+from tests.conftest import CommandLine
 from tests.runs import (
     RunProcess,
     config_of,
@@ -52,15 +49,6 @@ def corpus(bucket: str, ceph: Ceph, tmp_path: Path) -> str:
     }.items():
         ceph.client.put_object(Bucket=bucket, Key=f"corpus/{name}", Body=data)
     return f"s3://{bucket}/corpus"
-
-
-def outcome(arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
-    """Run the command line in this process; returns the exit code and what it said on stderr."""
-    monkeypatch.setattr(sys, "argv", ["selfstudy", *arguments])
-    forget_sessions()
-    with pytest.raises(SystemExit) as ended:
-        main()
-    return ended.value.code, capsys.readouterr().err
 
 
 def test_the_whole_job_from_s3_to_s3(corpus: str, bucket: str, tmp_path: Path) -> None:
@@ -186,7 +174,7 @@ def test_a_wrong_place_is_one_clear_line_and_exit_2(
     ceph: Ceph,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    command_line: CommandLine,
 ) -> None:
     monkeypatch.setattr("selfstudy.s3._FIRST_WAIT_S", 0.001)
     other = write_corpus(tmp_path / "here", num_documents=1) if place == "output" else tmp_path / "out"
@@ -214,10 +202,10 @@ def test_a_wrong_place_is_one_clear_line_and_exit_2(
     }[trouble]
     path = tmp_path / "config.yaml"
     path.write_text(yaml.safe_dump(config_of(url, other) if place == "corpus" else config_of(other, url)))
-    for arguments in [["run", str(path)], *([["verify", url], ["status", url]] if place == "output" else [])]:
-        code, said = outcome(arguments, monkeypatch, capsys)
-        assert code == 2, said
-        (line,) = said.splitlines()
+    for arguments in [("run", path), *([("verify", url), ("status", url)] if place == "output" else [])]:
+        refused = command_line(*arguments)
+        assert refused.code == 2, refused.stderr
+        (line,) = refused.stderr.splitlines()
         assert line.startswith("selfstudy: ") and "PLANTED" not in line
         if arguments[0] == "run":
             assert place in line and expected in line
