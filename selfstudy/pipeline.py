@@ -15,11 +15,10 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, TypeVar
 
-import orjson
 import pyarrow as pa
 import ray
 from ray.autoscaler.sdk import request_resources
@@ -27,7 +26,6 @@ from ray.data import ActorPoolStrategy, DataContext, TaskPoolStrategy
 from ray.exceptions import RayActorError, RaySystemError, RayTaskError
 
 from selfstudy.config import Config, ConfigError, ResourcesConfig
-from selfstudy.corpus.splits import Source, Split
 from selfstudy.engines.base import EngineUnusable
 from selfstudy.filter.lift import lift
 from selfstudy.filter.load import load_judge
@@ -36,12 +34,13 @@ from selfstudy.prepare import SplitChangedError, prepare_split
 from selfstudy.prompts import Prompts
 from selfstudy.publish.executor import Executor
 from selfstudy.recipe import Recipe
-from selfstudy.records import Failure, Outcome, Retry, Unit
+from selfstudy.records import Failure, Outcome, Unit
+from selfstudy.resources import Node, Pool, pools_of, to_begin, too_small
 from selfstudy.reuse import Index
 from selfstudy.store.attempts import forget_attempts, start_attempt
 from selfstudy.store.filesystem import Folder
 from selfstudy.targets import sample_targets
-from selfstudy.wire import unit_from_table, unit_to_table
+from selfstudy.wire import from_json, to_json, unit_from_table, unit_to_table
 from selfstudy.worker import Role, UnitResult, Worker, unit_result
 
 logger = logging.getLogger(__name__)
@@ -106,27 +105,6 @@ def stop_ray() -> None:
     ray.shutdown()
 
 
-@dataclass(frozen=True, slots=True)
-class _Pool:
-    """Actors of one stage, and what each of them holds for life."""
-
-    actors: int
-    cpus: float
-    gpus: float = 0
-
-
-def _pools(config: Config) -> dict[str, _Pool]:
-    """Return the actor pools by what their fields in the config's resources begin with."""
-    resources = config.resources
-    pools = {
-        "filter": _Pool(resources.filter_actors, resources.filter_cpus),
-        "engine": _Pool(resources.engine_actors, resources.engine_cpus, resources.engine_gpus),
-    }
-    if config.answer_engine is not None:
-        pools["answer"] = _Pool(resources.answer_actors, resources.answer_cpus, resources.answer_gpus)
-    return pools
-
-
 def check_resources(config: Config) -> None:
     """Refuse a config whose stages cannot start, which would hang.
 
@@ -136,17 +114,17 @@ def check_resources(config: Config) -> None:
     Raises:
         ConfigError: one line with what is asked and what the cluster has.
     """
-    resources, pools = config.resources, _pools(config)
+    prepare_cpus, pools = config.resources.prepare_cpus, pools_of(config)
     if not _joined():
-        if problems := _too_small(resources, pools):
+        if problems := too_small(prepare_cpus, pools, _nodes()):
             raise ConfigError(problems)
         return
-    problems = _too_small(resources, _to_begin(pools))
+    problems = too_small(prepare_cpus, to_begin(pools, _nodes()), _nodes())
     if problems:
-        problems = _wait_for_room(resources, pools, problems)
+        problems = _wait_for_room(config.resources, pools, problems)
     if problems:
         raise ConfigError(problems)
-    for problem in _too_small(resources, pools):
+    for problem in too_small(prepare_cpus, pools, _nodes()):
         logger.warning("%s. Starting with what there is; more is used as it comes", problem)
 
 
@@ -155,48 +133,20 @@ def _joined() -> bool:
     return os.environ.get("RAY_ADDRESS", "local") != "local"
 
 
-def _to_begin(pools: dict[str, _Pool]) -> dict[str, _Pool]:
-    """Return what has to fit before a run begins: of a pool with GPUs what can start now, one actor at least.
-
-    Actors hold their CPUs for life, so those without GPUs, which would all start, must leave a task's to prepare. A GPU
-    that comes later brings CPUs of its own.
-    """
-    left = ray.cluster_resources().get("GPU", 0) - sum(pool.gpus for pool in pools.values())
-    begin = {}
-    for name, pool in pools.items():
-        more = min(pool.actors - 1, max(0, int(left / pool.gpus))) if pool.gpus else pool.actors - 1
-        left -= more * pool.gpus
-        begin[name] = replace(pool, actors=1 + more)
-    return begin
+def _nodes() -> list[Node]:
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
-def _too_small(resources: ResourcesConfig, pools: dict[str, _Pool]) -> list[str]:
-    has = ray.cluster_resources()
-    cpus = sum(pool.actors * pool.cpus for pool in pools.values())
-    gpus = sum(pool.actors * pool.gpus for pool in pools.values())
-    problems = []
-    if cpus + resources.prepare_cpus > has.get("CPU", 0):
-        knobs = [f"{name}_{what}" for name in pools for what in ("actors", "cpus")]
-        problems.append(
-            f"resources: {cpus:g} CPUs of actors and {resources.prepare_cpus:g} of a prepare task do not fit "
-            f"into the cluster's {has.get('CPU', 0):g}; lower {', '.join(knobs[:-1])} or {knobs[-1]}"
-        )
-    if gpus > has.get("GPU", 0):
-        names = " and ".join(f"{name}_gpus" for name, pool in pools.items() if pool.gpus)
-        problems.append(f"resources.{names}: {gpus:g} GPUs do not fit into the cluster's {has.get('GPU', 0):g}")
-    return problems
-
-
-def _wait_for_room(resources: ResourcesConfig, pools: dict[str, _Pool], problems: list[str]) -> list[str]:
+def _wait_for_room(resources: ResourcesConfig, pools: dict[str, Pool], problems: list[str]) -> list[str]:
     """Ask an autoscaler, if there is one, for enough to begin; return what is still missing in the end."""
-    actors = [pool for pool in _to_begin(pools).values() for _ in range(pool.actors)]
-    bundles = [{"CPU": pool.cpus} | ({"GPU": pool.gpus} if pool.gpus else {}) for pool in actors]
+    bundles = [pool.bundle() for pool in to_begin(pools, _nodes()).values() for _ in range(pool.actors)]
     request_resources(bundles=[{"CPU": resources.prepare_cpus}, *bundles])
     logger.warning("%s. Waiting up to %g minutes for more", problems[0], resources.wait_minutes)
     end = time.monotonic() + 60 * resources.wait_minutes
     try:
-        while (problems := _too_small(resources, _to_begin(pools))) and time.monotonic() < end:
+        while problems and time.monotonic() < end:
             time.sleep(1)
+            problems = too_small(resources.prepare_cpus, to_begin(pools, _nodes()), _nodes())
     finally:
         request_resources(bundles=[])  # the actors hold their room by themselves; a request would outlive the job
     return problems
@@ -232,7 +182,7 @@ def stream(work: Sequence[Work], job: Job) -> Iterator[UnitResult]:
         )
         .map_batches(_Sample(job), batch_size=1, batch_format="pyarrow", num_cpus=_SAMPLE_CPUS)
     )
-    pools = _pools(job.config)
+    pools = pools_of(job.config)
     if "answer" in pools:
         dataset = _through_engines(dataset, job, Role.ASK, pools["engine"])
         dataset = _through_engines(dataset, job, Role.ANSWER, pools["answer"])
@@ -240,8 +190,7 @@ def stream(work: Sequence[Work], job: Job) -> Iterator[UnitResult]:
         dataset = _through_engines(dataset, job, Role.ASK_AND_ANSWER, pools["engine"])
     try:
         for row in dataset.iter_rows():
-            fields = orjson.loads(row["result"])
-            yield UnitResult(**fields | {"outcome": Outcome(fields["outcome"])})
+            yield from_json(UnitResult, row["result"])
     except (RayActorError, RayTaskError) as error:
         if isinstance(error, RayTaskError) and not isinstance(error.cause, RaySystemError):
             raise
@@ -251,7 +200,7 @@ def stream(work: Sequence[Work], job: Job) -> Iterator[UnitResult]:
 
 def rows_of(work: Sequence[Work]) -> list[dict[str, str]]:
     """Return the first rows of the graph, one per split."""
-    return [{"work": orjson.dumps(asdict(item)).decode()} for item in work]
+    return [{"work": to_json(item)} for item in work]
 
 
 class _Prepare:
@@ -261,7 +210,7 @@ class _Prepare:
         self.job = job
 
     def __call__(self, batch: pa.Table) -> Iterator[pa.Table]:
-        work = _work_of(batch["work"][0].as_py())
+        work = from_json(Work, batch["work"][0].as_py())
         split = work.split
         failure = Unit(unit_id=f"{work.prefix}-gap", split_id=split.split_id, last=False, num_documents=0)
         try:
@@ -324,10 +273,10 @@ class _Finish(_Engine):
     def __call__(self, batch: pa.Table) -> pa.Table:
         unit, worker = unit_from_table(batch), self.worker
         result = unit_result(unit, worker) if isinstance(worker, Failure) else worker.finish(unit)
-        return pa.table({"result": [orjson.dumps(asdict(result)).decode()]})
+        return pa.table({"result": [to_json(result)]})
 
 
-def _through_engines(dataset: ray.data.Dataset, job: Job, role: Role, pool: _Pool) -> ray.data.Dataset:
+def _through_engines(dataset: ray.data.Dataset, job: Job, role: Role, pool: Pool) -> ray.data.Dataset:
     """Add a pool of engine actors to the graph."""
     num_units = job.config.resources.units_in_flight
     return dataset.map_batches(
@@ -386,15 +335,6 @@ def _max_prepare_tasks(resources: ResourcesConfig) -> int:
         return _ANY_NUMBER
     num_cpus = int(ray.cluster_resources().get("CPU", 1) / resources.prepare_cpus)
     return max(num_cpus, 1) + (num_cpus == resources.filter_actors)
-
-
-def _work_of(data: str) -> Work:
-    fields = orjson.loads(data)
-    split, retry = fields["split"], fields["retry"]
-    sources = tuple(Source(**source) for source in split.pop("sources"))
-    if retry is not None:
-        retry = Retry(number=retry["number"], reasons=tuple(retry["reasons"]), prefixes=tuple(retry["prefixes"]))
-    return Work(Split(sources=sources, **split), fields["prefix"], tuple(fields["committed"]), retry)
 
 
 class OnRay(Executor):

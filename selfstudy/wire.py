@@ -1,4 +1,4 @@
-"""A unit as one Arrow row: how it travels between the stages (law 1).
+"""A unit as one Arrow row: how it travels between the stages (law 1). What is small and flat travels as JSON.
 
 The Arrow types are read off the records, so that there is one definition of what a unit is. Pairs never travel:
 the actor that made them commits them.
@@ -10,14 +10,16 @@ import types
 from dataclasses import fields, is_dataclass
 from enum import StrEnum
 from functools import cache
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
+import orjson
 import pyarrow as pa
 
 from selfstudy.records import Unit
 
 _SCALARS: dict[type, pa.DataType] = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
-_STAYS_BEHIND = frozenset({"pairs"})
+_STAYS_BEHIND = {Unit: frozenset({"pairs"})}
+_Record = TypeVar("_Record")
 
 
 def unit_to_row(unit: Unit) -> dict[str, Any]:
@@ -38,6 +40,16 @@ def unit_from_table(table: pa.Table) -> Unit:
     return unit
 
 
+def to_json(record: Any) -> str:
+    return orjson.dumps(record).decode()
+
+
+def from_json(kind: type[_Record], text: str) -> _Record:
+    """Read back what `to_json` made of a record of this type, with the records in it."""
+    record: _Record = _record(kind, orjson.loads(text))
+    return record
+
+
 @cache
 def unit_schema() -> pa.Schema:
     return pa.schema(_arrow_fields(Unit))
@@ -46,7 +58,9 @@ def unit_schema() -> pa.Schema:
 @cache
 def _hints(record: Any) -> dict[str, Any]:
     hints = get_type_hints(record)
-    return {field.name: hints[field.name] for field in fields(record) if field.name not in _STAYS_BEHIND}
+    return {
+        field.name: hints[field.name] for field in fields(record) if field.name not in _STAYS_BEHIND.get(record, ())
+    }
 
 
 def _arrow_fields(record: type) -> list[pa.Field]:

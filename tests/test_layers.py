@@ -24,7 +24,7 @@ LAYERS = [
     "filter",
     "cleaned",
     "targets",
-    "recipe",
+    "recipe resources",
     "engines.base",
     "prompts",
     "engines",

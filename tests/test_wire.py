@@ -5,9 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from selfstudy.corpus.splits import Source, Split
+from selfstudy.planning import Work
 from selfstudy.reasons import Ineligible, Stage
-from selfstudy.records import Chunk, Failure, Outcome, Question, Reject, RemovedSpan, Sentence, Target, Unit
-from selfstudy.wire import unit_from_table, unit_schema, unit_to_row, unit_to_table
+from selfstudy.records import Chunk, Failure, Outcome, Question, Reject, RemovedSpan, Retry, Sentence, Target, Unit
+from selfstudy.wire import from_json, to_json, unit_from_table, unit_schema, unit_to_row, unit_to_table
+from selfstudy.worker import UnitResult
 from tests.factories import pair_of, prose, sampled_unit
 
 TEXT = st.text(max_size=12)
@@ -109,3 +112,19 @@ def test_a_batch_of_several_units_is_refused() -> None:
     for rows in (pa.concat_tables([table, table]), table.slice(0, 0)):
         with pytest.raises(ValueError, match="expected one unit in a batch"):
             unit_from_table(rows)
+
+
+SOURCE = st.builds(Source, uri=TEXT, name=TEXT, num_bytes=COUNT, stamp=TEXT)
+SPLIT = st.builds(Split, st.lists(SOURCE, max_size=3).map(tuple), COUNT, st.none() | COUNT, st.none() | COUNT)
+IDS = st.lists(TEXT, max_size=3).map(tuple)
+WORK = st.builds(Work, SPLIT, TEXT, IDS, st.none() | st.builds(Retry, number=COUNT, reasons=IDS, prefixes=IDS))
+
+
+@given(WORK)
+def test_work_travels_unchanged(work: Work) -> None:
+    assert from_json(Work, to_json(work)) == work
+
+
+def test_a_result_arrives_with_its_outcome() -> None:
+    result = UnitResult(unit_id="u", split_id="s", outcome=Outcome.COMMITTED, counts={"pairs": 3})
+    assert from_json(UnitResult, to_json(result)) == result
