@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import sys
+from contextlib import redirect_stdout
 from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
@@ -69,11 +70,13 @@ def run(
 
     options: dict[str, Any] = {"new_recipe": new_recipe, "retry": retry or (), "steal_lock": steal_lock}
     try:
-        if err.is_terminal:
-            with LiveTable(err) as live:
-                summary = run_config(loaded, live, **options)
-        else:
-            summary = run_config(loaded, LogLines(err), **options)
+        # Ray prints on stdout when a worker dies, the last of it when it stops.
+        with redirect_stdout(sys.stderr):
+            if err.is_terminal:
+                with LiveTable(err) as live:
+                    summary = run_config(loaded, live, **options)
+            else:
+                summary = run_config(loaded, LogLines(err), **options)
     except KeyboardInterrupt:
         err.print("stopped. What was committed stays; the same command goes on from there.")
         raise typer.Exit(1) from None

@@ -25,6 +25,7 @@ from selfstudy.redact import redacted
 from selfstudy.retry import check_reasons, plan_retry
 from selfstudy.reuse import Index
 from selfstudy.run_state import ENGINE_COUNTS, Observer, Progress, RunRecord, RunSummary, Silent
+from selfstudy.store.attempts import count_attempts, died_line, split_attempts
 from selfstudy.store.commits import CommittedUnits
 from selfstudy.store.filesystem import Folder
 from selfstudy.store.lock import RunLock
@@ -72,7 +73,7 @@ def run(
         # The first write of a run: what fails here is the place, not the work.
         reason = error.strerror or error
         raise ConfigError([f"output: {redacted(config.output)}: cannot be written: {reason}"]) from None
-    with lock:
+    with lock, pipeline.stopping_ray():
         return _run_locked(plan, output, RunRecord(output, config, run_id), lock, observer or Silent(), retry)
 
 
@@ -107,7 +108,7 @@ def _run_locked(
             stopped_by = ""  # the limit was reached with the last unit
     lock.renew()
     stopped_by = lock.lost() or stopped_by
-    gaps = _gaps(plan, committed, progress, stopped_by)
+    gaps = _gaps(plan, output, record.run_id, committed, progress, stopped_by)
     manifest = before
     if progress.reject_share <= config.limits.max_reject_share and not lock.lost():
         try:
@@ -177,12 +178,20 @@ def _limit_reached(config: Config, progress: Progress) -> str:
     return ""
 
 
-def _gaps(plan: RunPlan, committed: CommittedUnits, progress: Progress, stopped_by: str) -> list[Gap]:
+def _gaps(
+    plan: RunPlan, output: Folder, run_id: str, committed: CommittedUnits, progress: Progress, stopped_by: str
+) -> list[Gap]:
     def gap(split: Split, reason: str) -> Gap:
         return Gap(split.split_id, tuple(source.uri for source in split.sources), reason)
 
-    unfinished = stopped_by or "not finished"
-    gaps = [gap(split, progress.gaps.get(split.split_id, unfinished)) for split in plan.missing(committed)]
+    def why_unfinished(split: Split) -> str:
+        attempts = count_attempts(output, split_attempts(plan.prefix(split)), run_id)
+        return f"cannot be prepared: {died_line(attempts)}" if attempts.died_in_this_run else "not finished"
+
+    gaps = [
+        gap(split, progress.gaps.get(split.split_id) or stopped_by or why_unfinished(split))
+        for split in plan.missing(committed)
+    ]
     return gaps + [gap(split, "limits.max_documents") for split in plan.left_out]
 
 

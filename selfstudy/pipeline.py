@@ -15,6 +15,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, TypeVar
@@ -27,6 +28,7 @@ from ray.exceptions import RayActorError, RaySystemError, RayTaskError
 
 from selfstudy.config import Config, ConfigError, ResourcesConfig
 from selfstudy.engines.base import EngineUnusable
+from selfstudy.filter.judge import Judge
 from selfstudy.filter.lift import lift
 from selfstudy.filter.load import load_judge
 from selfstudy.planning import Work
@@ -37,7 +39,7 @@ from selfstudy.recipe import Recipe
 from selfstudy.records import Failure, Outcome, Unit
 from selfstudy.resources import Node, Pool, pools_of, to_begin, too_small
 from selfstudy.reuse import Index
-from selfstudy.store.attempts import forget_attempts, start_attempt
+from selfstudy.store.attempts import KeepsDyingError, counting_deaths, split_attempts
 from selfstudy.store.filesystem import Folder
 from selfstudy.targets import sample_targets
 from selfstudy.wire import from_json, to_json, unit_from_table, unit_to_table
@@ -99,6 +101,17 @@ def _quiet_ray() -> None:
     os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")
     # A corpus of one split is no reason to warn that two could be prepared at once.
     warnings.filterwarnings("ignore", message="The maximum number of concurrent tasks")
+
+
+@contextmanager
+def stopping_ray() -> Iterator[None]:
+    """Stop in the end what was started within; a Ray that runs already is left running."""
+    was_running = ray.is_initialized()
+    try:
+        yield
+    finally:
+        if not was_running:
+            stop_ray()
 
 
 def stop_ray() -> None:
@@ -204,37 +217,62 @@ def rows_of(work: Sequence[Work]) -> list[dict[str, str]]:
 
 
 class _Prepare:
-    """Stage 1, tasks: one split in, its units out. Deterministic, so it may emit many rows (law 1)."""
+    """Stage 1, tasks: one split in, its units out. Deterministic, so it may emit many rows (law 1).
+
+    A split that kills its process again and again gives none in the end: Ray counts the rows that it had of a task that
+    died, and would drop another row in their place. The run reads the attempts instead.
+    """
 
     def __init__(self, job: Job) -> None:
         self.job = job
 
     def __call__(self, batch: pa.Table) -> Iterator[pa.Table]:
-        work = from_json(Work, batch["work"][0].as_py())
-        split = work.split
-        failure = Unit(unit_id=f"{work.prefix}-gap", split_id=split.split_id, last=False, num_documents=0)
+        work, job = from_json(Work, batch["work"][0].as_py()), self.job
+        output, limit = Folder.at(job.config.output), job.config.limits.unit_attempts
+        failure = Unit(unit_id=f"{work.prefix}-gap", split_id=work.split.split_id, last=False, num_documents=0)
         try:
-            for unit in prepare_split(split, self.job.config, work.prefix, set(work.committed)):
-                yield unit_to_table(replace(unit, retry=work.retry))
-        except SplitChangedError as error:
-            yield unit_to_table(replace(failure, failure=Failure(Outcome.GAP, str(error))))
+            with counting_deaths(output, split_attempts(work.prefix), job.run_id, limit):
+                for unit in self._units(work):
+                    yield unit_to_table(unit if isinstance(unit, Unit) else replace(failure, failure=unit))
+        except KeepsDyingError as error:
+            logger.warning("%s: cannot be prepared: %s", work.split.sources[0].uri, error)
         except OSError as error:
-            yield unit_to_table(replace(failure, failure=Failure(Outcome.GAP, f"{split.sources[0].uri}: {error}")))
+            yield unit_to_table(replace(failure, failure=_storage_failed(job, error)))
+
+    def _units(self, work: Work) -> Iterator[Unit | Failure]:
+        try:
+            for unit in prepare_split(work.split, self.job.config, work.prefix, set(work.committed)):
+                yield replace(unit, retry=work.retry)
+        except SplitChangedError as error:
+            yield Failure(Outcome.GAP, str(error))
+        except OSError as error:
+            yield Failure(Outcome.GAP, f"{work.split.sources[0].uri}: {error}")
 
 
 class _Filter:
     """Stage 2, actors: lift instruction-like spans. A batch is one unit, so scores do not depend on neighbours."""
 
     def __init__(self, job: Job) -> None:
-        self.config = job.config.filter
-        self.judge = _start(job, lambda: load_judge(self.config))
+        self.job = job
+        self.judge = _start(job, lambda: load_judge(job.config.filter))
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         unit = unit_from_table(batch)
         if isinstance(self.judge, Failure):
             return unit_to_table(replace(unit, failure=self.judge))
-        chunks, removed = lift(unit.chunks, self.judge, self.config)
-        return unit_to_table(replace(unit, chunks=chunks, removed=removed))
+        return unit_to_table(self._lifted(unit, self.judge) if unit.chunks else unit)
+
+    def _lifted(self, unit: Unit, judge: Judge | None) -> Unit:
+        config = self.job.config
+        name, limit = f"filter-{unit.unit_id}", config.limits.unit_attempts
+        try:
+            with counting_deaths(Folder.at(config.output), name, self.job.run_id, limit):
+                chunks, removed = lift(unit.chunks, judge, config.filter)
+        except KeepsDyingError as error:
+            return replace(unit, failure=Failure(Outcome.GAP, f"unit {unit.unit_id}: cannot be filtered: {error}"))
+        except OSError as error:
+            return replace(unit, failure=_storage_failed(self.job, error))
+        return replace(unit, chunks=chunks, removed=removed)
 
 
 class _Sample:
@@ -296,23 +334,19 @@ def _through_engines(dataset: ray.data.Dataset, job: Job, role: Role, pool: Pool
 
 
 def _start(job: Job, make: Callable[[], _Started]) -> _Started | Failure:
-    """Return what an actor holds, or why it cannot, which is told with the first unit.
-
-    Ray starts an actor anew whose process died, for ever. The store counts, and after a few times it gives up.
-    """
-    output, actor = Folder.at(job.config.output), f"actor-{ray.get_runtime_context().get_actor_id()}"
+    """Return what an actor holds, or why it cannot, which is told with the first unit."""
+    actor = f"actor-{ray.get_runtime_context().get_actor_id()}"
     try:
-        num_died = start_attempt(output, actor, job.run_id).died_in_this_run
-        try:
-            if num_died >= _MAX_STARTS:
-                raise EngineUnusable(f"its process died {num_died} times on the way; out of memory?")
+        with counting_deaths(Folder.at(job.config.output), actor, job.run_id, _MAX_STARTS):
             return make()
-        finally:
-            forget_attempts(output, actor)
-    except (EngineUnusable, ConfigError, ImportError) as error:
+    except (EngineUnusable, ConfigError, ImportError, KeepsDyingError) as error:
         return Failure(Outcome.UNUSABLE, f"a worker cannot start: {error}")
     except OSError as error:
-        return Failure(Outcome.STORAGE_FAILED, f"{job.config.output}: {error}")
+        return _storage_failed(job, error)
+
+
+def _storage_failed(job: Job, error: OSError) -> Failure:
+    return Failure(Outcome.STORAGE_FAILED, f"{job.config.output}: {error}")
 
 
 def _configure(context: DataContext) -> None:

@@ -1,10 +1,12 @@
-"""Workers that cannot start end the run with one line; Ray alone would start them again and again."""
+"""Processes that die in the same place again and again end with one line; Ray alone would repeat them for ever."""
 
 from pathlib import Path
 
 import pytest
 
-from tests.runs import RunProcess, config_of, num_commits, write_corpus
+from selfstudy.store.filesystem import Folder
+from selfstudy.verify import verify
+from tests.runs import RunProcess, config_of, num_commits, published, write_corpus
 
 pytestmark = pytest.mark.fault
 
@@ -49,4 +51,52 @@ def test_a_worker_that_cannot_start_ends_the_run_with_one_line(
     # Ray itself logs what it cannot unpickle.
     assert name == "selfstudy.worker" or "Traceback" not in run.stderr
     assert num_commits(tmp_path / "out") == 0
-    assert not list((tmp_path / "out" / "units" / "attempts").glob("actor-*/*"))
+    assert "os._exit" in harm or not list((tmp_path / "out" / "units" / "attempts").glob("actor-*/*"))
+
+
+# A worker dies where a stage meets a certain text.
+POISON = """
+import importlib, os, sys
+
+if any("default_worker" in argument for argument in sys.orig_argv):
+    module = importlib.import_module("{module}")
+    harmless = module.{name}
+
+    def deadly(text, *arguments, **named):
+        if "arsenic" in repr(text):
+            os._exit(137)
+        return harmless(text, *arguments, **named)
+
+    module.{name} = deadly
+"""
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "line"),
+    [
+        ("selfstudy.prepare", "prepare_document", "cannot be prepared: its process died 2 times"),
+        ("selfstudy.filter.lift", "lift", "cannot be filtered: its process died 2 times"),
+    ],
+)
+def test_a_text_that_kills_its_process_is_a_gap_and_its_neighbours_finish(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str, name: str, line: str
+) -> None:
+    corpus = write_corpus(tmp_path / "corpus", num_documents=12)
+    with corpus.open("a") as file:
+        file.write('{"id": "poison", "text": "The old cook kept arsenic in a blue jar on the shelf by the door."}\n')
+    config = config_of(corpus, tmp_path / "out", corpus={"split_mb": 0.005}, limits={"unit_attempts": 2})
+    with monkeypatch.context() as poisoned:
+        (tmp_path / "sitecustomize.py").write_text(POISON.format(module=module, name=name))
+        poisoned.setenv("PYTHONPATH", str(tmp_path), prepend=":")
+        run = RunProcess(config, tmp_path)
+        try:
+            assert run.wait() == 1, run.stderr
+        finally:
+            run.kill()
+    (gap,) = run.summary()["gaps"]
+    assert line in gap["reason"]
+    assert num_commits(tmp_path / "out") > 0
+    again = RunProcess(config, tmp_path)
+    assert again.wait() == 0, again.stderr
+    assert "poison" in published(tmp_path / "out")["pairs"]["doc_id"].to_list()
+    assert verify(Folder.at(str(tmp_path / "out"))).ok
