@@ -95,6 +95,7 @@ def test_a_failure_passes_untouched(tmp_path: Path) -> None:
 
 
 def test_an_engine_that_cannot_be_had_is_said_at_once(tmp_path: Path) -> None:
+    pytest.importorskip("openai", reason="needs the openai client: pip install selfstudy[openai]")
     config = two_models(
         tmp_path,
         answer_engine={"kind": "openai", "base_url": "http://h/v1", "model": "m", "api_key_env": "NO_SUCH_KEY_HERE"},
