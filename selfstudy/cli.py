@@ -178,10 +178,7 @@ def main() -> NoReturn:
         for problem in error.problems:
             err.print(escape(f"selfstudy: {redacted(problem)}"), soft_wrap=True)
         sys.exit(2)
-    except (EngineUnusable, EngineFailedError) as error:
-        err.print(escape(f"selfstudy: engine: {redacted(str(error))}"), soft_wrap=True)
-        sys.exit(2)
-    except FileNotFoundError as error:
+    except (EngineUnusable, EngineFailedError, FileNotFoundError) as error:
         err.print(escape(f"selfstudy: {redacted(str(error))}"), soft_wrap=True)
         sys.exit(2)
     except LockHeldError as error:

@@ -115,7 +115,7 @@ class Worker:
         except UnitFailedError as error:
             return Failure(Outcome.GAP, str(error))
         except EngineUnusable as error:
-            return Failure(Outcome.UNUSABLE, str(error))
+            return Failure(Outcome.UNUSABLE, f"engine: {error}")
         except OSError as error:
             return Failure(Outcome.STORAGE_FAILED, f"{self._config.output}: {error}")
 

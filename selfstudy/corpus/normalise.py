@@ -14,11 +14,11 @@ import unicodedata
 from selfstudy.corpus.html import Page, html_to_text
 from selfstudy.corpus.markdown import markdown_to_text
 
-_NEWLINES = re.compile("\r\n|[\r\x0b\x0c\x85\u2028\u2029]")
+_NEWLINES = re.compile("[\r\x0b\x0c\x85\u2028\u2029]")
 # Lone surrogates are no characters: nothing that stores UTF-8 takes them.
 _CONTROL = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x9f\ufeff\ud800-\udfff]")
-# The first assertion keeps a long run of spaces from being tried at each of its characters.
-_BLANK_RUN = re.compile(r"(?<![ \t])[ \t]*\n(?:[ \t]*\n){2,}")
+# Begins with a character to look for: what may stand before it is stripped, since a search would try each space.
+_BLANK_RUN = re.compile(r"\n(?:[ \t]*\n){2,}")
 
 
 def normalise(raw: str, text_format: str) -> Page:
@@ -31,7 +31,7 @@ def normalise(raw: str, text_format: str) -> Page:
     else:
         page = Page(text)
     # Entities decode to characters that the first pass never saw.
-    page.text = _BLANK_RUN.sub("\n\n", clean_characters(page.text)).strip()
+    page.text = _close_gaps(clean_characters(page.text)).strip()
     page.title = one_line(clean_characters(page.title))
     page.markup = [cleaned for piece in page.markup if (cleaned := clean_characters(piece).strip())]
     return page
@@ -39,9 +39,16 @@ def normalise(raw: str, text_format: str) -> Page:
 
 def clean_characters(text: str) -> str:
     """NFC, one kind of newline and of space, no control characters."""
-    text = _CONTROL.sub("", _NEWLINES.sub("\n", text)).replace("\xa0", " ")
+    text = _NEWLINES.sub("\n", text.replace("\r\n", "\n"))
+    text = _CONTROL.sub("", text).replace("\xa0", " ")
     # Last, since a control character may stand between a letter and its accent.
     return text if text.isascii() else unicodedata.normalize("NFC", text)
+
+
+def _close_gaps(text: str) -> str:
+    """Leave at most one empty line between two lines."""
+    *before, last = _BLANK_RUN.split(text)
+    return "\n\n".join([*(part.rstrip(" \t") for part in before), last])
 
 
 def one_line(text: str) -> str:

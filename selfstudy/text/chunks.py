@@ -81,21 +81,29 @@ def find_borders(text: str, spans: Sequence[Span], config: ChunksConfig) -> list
             after += 1
         if after < len(spans):
             window = [border for border in range(first + 1, after + 1) if ends[border - 1] - starts[first] >= min_bytes]
-            after = min(window, key=lambda border: _border_rank(text, spans, border), default=after)
+            after = _best_border(text, spans, window) if window else after
         borders.append(after)
         first = after
     return borders
 
 
-def _border_rank(text: str, spans: Sequence[Span], border: int) -> tuple[int, bytes]:
+def _best_border(text: str, spans: Sequence[Span], window: Sequence[int]) -> int:
+    """Return the border before a heading, else before a paragraph, else any; the lowest hash decides among equals."""
+    kinds = {border: _border_kind(text, spans, border) for border in window}
+    lowest = min(kinds.values())
+    best = [border for border, kind in kinds.items() if kind == lowest]
+    return min(best, key=lambda border: _hash_of(text, spans[border - 1])) if len(best) > 1 else best[0]
+
+
+def _border_kind(text: str, spans: Sequence[Span], border: int) -> int:
     before, behind = spans[border - 1], spans[border]
     if behind.layout is Layout.HEADING:
-        kind = 0
-    elif "\n\n" in text[before.end : behind.start]:
-        kind = 1
-    else:
-        kind = 2
-    return kind, hashlib.blake2b(text[before.start : before.end].encode(), digest_size=8).digest()
+        return 0
+    return 1 if "\n\n" in text[before.end : behind.start] else 2
+
+
+def _hash_of(text: str, span: Span) -> bytes:
+    return hashlib.blake2b(text[span.start : span.end].encode(), digest_size=8).digest()
 
 
 def _byte_sizes(text: str, spans: Sequence[Span]) -> list[int]:

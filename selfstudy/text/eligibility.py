@@ -35,8 +35,8 @@ _BOILERPLATE = re.compile(
     r"|^página \d+|版权所有|保留所有权利|^第\s*\d+\s*页"
 )
 _FIELD = re.compile(r"[A-Za-z][\w -]{0,30}:\s+\S{1,80}$")
-# The debris patterns cost more than all else here; nearly every sentence has none of their characters.
-_DEBRIS_CHARACTER = re.compile(r"[<&{}=\ufffd]|-->|\[\[|\]\]|\'{3}")
+# The debris patterns cost more than all else here; nearly every sentence has none of their characters (nor ''').
+_DEBRIS_CHARACTER = re.compile(r"[<>&{}=\[\]\ufffd]")
 _BOILERPLATE_WORDS = 12
 _TERMINAL = tuple(".!?…。！？؟।;:")
 _CLOSING = " \"'”’»)]*_`"
@@ -71,7 +71,7 @@ def why_ineligible(sentence: str, layout: Layout, config: EligibilityConfig) -> 
     """Return the first reason that applies to a sentence on its own, or None."""
     if layout in _REASON_OF_LAYOUT:
         return _REASON_OF_LAYOUT[layout]
-    if _DEBRIS_CHARACTER.search(sentence) and _DEBRIS.search(sentence):
+    if (_DEBRIS_CHARACTER.search(sentence) or "'''" in sentence) and _DEBRIS.search(sentence):
         return Ineligible.MARKUP_DEBRIS
     if sentence.rstrip()[-1:] in _CODE_ENDINGS and _CODE_END.search(sentence):
         return Ineligible.CODE
