@@ -26,8 +26,8 @@ __all__ = ["Config", "ConfigError", "load", "load_config", "parse_config", "run"
 def run(config: Config | dict[str, Any], *, new_recipe: bool = False, retry: Sequence[str] = ()) -> RunSummary:
     """Generate what is missing of a config and publish a snapshot; see `selfstudy.job.run`.
 
-    `config` is a Config or the plain dict of one. Joins the Ray cluster that RAY_ADDRESS names, else starts a local
-    one, which stays up until `ray.shutdown()` or the end of the process.
+    `config` is a Config or the plain dict of one. Uses the Ray that runs in this process, else joins the cluster that
+    RAY_ADDRESS names, else starts a local one, which ends with the run.
 
     Raises:
         ConfigError: the config is wrong or cannot be run; one line per mistake in `problems`.

@@ -50,8 +50,7 @@ def run(
     """Generate what is missing of `config` and publish a snapshot.
 
     `new_recipe` lets a run go on whose recipe asks everything anew; targets that were rejected for a reason of `retry`
-    are asked once more; `steal_lock` takes the run lock from whoever has it. A Ray that runs already is used and left
-    running; one that this starts ends with it.
+    are asked once more; `steal_lock` takes the run lock from whoever has it.
 
     Raises:
         ConfigError: the config cannot be run: no corpus, output not writable, stages that do not fit the cluster,
