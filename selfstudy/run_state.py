@@ -29,7 +29,6 @@ class Progress:
     total_bytes: int
     num_splits: int
     done_bytes: int = 0
-    done_splits: int = 0
     units: int = 0
     started: float = field(default_factory=time.monotonic)
     counts: Counter[str] = field(default_factory=Counter)
@@ -45,7 +44,6 @@ class Progress:
         for name, value in result.counts.items():
             self.counts[name] += sum(value.values()) if isinstance(value, dict) else value
         if result.unit_id.endswith("-last"):
-            self.done_splits += 1
             self.done_bytes += split_bytes
 
     @property

@@ -22,12 +22,6 @@ _STAYS_BEHIND = {Unit: frozenset({"pairs"})}
 _Record = TypeVar("_Record")
 
 
-def unit_to_row(unit: Unit) -> dict[str, Any]:
-    """Return the unit as plain dicts and lists, in the shape of `unit_schema`."""
-    row: dict[str, Any] = _plain(unit)
-    return row
-
-
 def unit_to_table(unit: Unit) -> pa.Table:
     return pa.Table.from_pylist([_plain(unit)], schema=unit_schema())
 

@@ -9,7 +9,7 @@ from selfstudy.corpus.splits import Source, Split
 from selfstudy.planning import Work
 from selfstudy.reasons import Ineligible, Stage
 from selfstudy.records import Chunk, Failure, Outcome, Question, Reject, RemovedSpan, Retry, Sentence, Target, Unit
-from selfstudy.wire import from_json, to_json, unit_from_table, unit_schema, unit_to_row, unit_to_table
+from selfstudy.wire import from_json, to_json, unit_from_table, unit_schema, unit_to_table
 from selfstudy.worker import UnitResult
 from tests.factories import pair_of, prose, sampled_unit
 
@@ -103,7 +103,7 @@ def test_reasons_arrive_as_reasons() -> None:
 def test_pairs_stay_behind() -> None:
     unit = sampled_unit(prose(8))
     with_pairs = replace(unit, pairs=(pair_of(unit.chunks[0], 0, "What?"),))
-    assert "pairs" not in unit_to_row(with_pairs)
+    assert "pairs" not in unit_to_table(with_pairs).column_names
     assert unit_from_table(unit_to_table(with_pairs)) == unit
 
 

@@ -57,7 +57,6 @@ class _Lines:
         self.pieces: list[str] = []
         self.markup = markup
         self.depth = 0
-        self.in_item = False
         self.first_cell = True
 
     def take(self, token: Token) -> None:
@@ -73,7 +72,6 @@ class _Lines:
             case "list_item_open":
                 number = f"{token.info}. " if token.info else "- "
                 self.pieces.append("  " * (self.depth - 1) + number)
-                self.in_item = True
             case "inline":
                 self.pieces.append(self.inline(token.children or []))
             case "paragraph_close":
