@@ -20,8 +20,9 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
+from safetensors.numpy import save_file
 
-from selfstudy.config import SamplingConfig, VllmEngine
+from selfstudy.config import QuestionSampling, SamplingConfig, VllmEngine
 from selfstudy.engines.base import Call, Completion, EngineUnusable, Request, RequestTooLong
 from selfstudy.engines.vllm import VllmHost, VllmModel
 from selfstudy.prompts import load_prompts
@@ -67,6 +68,36 @@ def test_a_question_and_its_answer_share_the_passage(model: VllmModel, sampling:
     assert (question.finish_reason, answer.finish_reason) == ("length", "length")
     # The blocks of system text and passage came from the cache.
     assert answer.num_cached_tokens > 0
+
+
+def write_adapter(folder: Path, *, hidden_size: int = 64, num_layers: int = 2, rank: int = 8) -> Path:
+    """A LoRA adapter of random weights for the tiny model, large enough to be heard."""
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    tensors = {}
+    for layer in range(num_layers):
+        for name, num_in in (("v_proj", hidden_size), ("o_proj", 128)):
+            module = f"base_model.model.model.layers.{layer}.self_attn.{name}"
+            tensors[f"{module}.lora_A.weight"] = rng.normal(size=(rank, num_in)).astype(np.float32)
+            tensors[f"{module}.lora_B.weight"] = rng.normal(size=(hidden_size, rank)).astype(np.float32)
+    save_file(tensors, folder / "adapter_model.safetensors")
+    config = {"peft_type": "LORA", "r": rank, "lora_alpha": 2 * rank, "target_modules": ["v_proj", "o_proj"]}
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+    return folder
+
+
+def test_an_adapter_changes_what_the_model_says(vllm_host: VllmHost, vllm_config: VllmEngine, tmp_path: Path) -> None:
+    # Random weights make every token nearly as likely as the next; only the likeliest tells models apart.
+    greedy = SamplingConfig(question=QuestionSampling(max_tokens=8, temperature=0), ignore_eos=True)
+    config = vllm_config.model_copy(update={"lora": str(write_adapter(tmp_path / "adapter"))})
+    bare = VllmModel(vllm_config, sampling=greedy, prompts=load_prompts(), host=vllm_host)
+    adapted = VllmModel(config, sampling=greedy, prompts=load_prompts())
+    try:
+        ((without,), (said,)) = complete(bare, REQUEST), complete(adapted, REQUEST)
+    finally:
+        asyncio.run(adapted.close())
+    assert said.text != without.text
+    assert adapted.info.model == f"{bare.info.model}+{config.lora}"
 
 
 def test_provenance_names_model_and_engine(model: VllmModel, vllm_config: VllmEngine) -> None:
