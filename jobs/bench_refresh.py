@@ -234,7 +234,11 @@ def _changed_texts(before: pl.DataFrame, after: pl.DataFrame) -> dict[str, int]:
 
 
 def _epochs(nights: _Nights) -> dict[str, Any]:
-    """Ask on and on; exact is 1 if every eligible sentence was asked once and the next night asked nothing."""
+    """Ask on and on; exact is 1 if every eligible sentence was asked once and the next night asked nothing.
+
+    Chunks of one text in two units are asked in both, since units do not know of each other within a night; one of them
+    is published.
+    """
     nights.write(nights.documents)
     asked: list[int] = []
     summary, seconds = nights.run()
@@ -246,20 +250,16 @@ def _epochs(nights: _Nights) -> dict[str, Any]:
     assert summary.manifest is not None and after.manifest is not None
     coverage = summary.manifest["coverage"]
     chunks = nights.table(summary, "chunks")
-    every = chunks.select("chunk_id", "chunk_key", "targets").explode("targets").drop_nulls("targets")
-    sentences = every.select("chunk_id", pl.col("targets").struct.field("sentence"))
+    every = chunks.select("chunk_id", "unit_id", "targets").explode("targets").drop_nulls("targets").unnest("targets")
     exact = (
-        sum(asked) == _num_distinct(every) and coverage["targeted"] == coverage["eligible"]
-        and sentences.is_unique().all() and after.asked == 0 and after.manifest["exhausted"]
+        sum(asked) == every.select("unit_id", "pair_id").n_unique() and coverage["targeted"] == coverage["eligible"]
+        and every.select("chunk_id", "sentence").is_unique().all() and after.asked == 0 and after.manifest["exhausted"]
     )  # fmt: skip
     return {
         "exact": int(exact),
         "asked_by_night": " ".join(map(str, asked)),
         "eligible": coverage["eligible"],
+        "asked_in_two_units": sum(asked) - every["pair_id"].n_unique(),
         "asked_after_exhausted": after.asked,
         "exhausted_chunks": coverage["exhausted_chunks"],
     }
-
-
-def _num_distinct(targets: pl.DataFrame) -> int:
-    return targets.select(pl.col("targets").struct.field("pair_id")).n_unique()

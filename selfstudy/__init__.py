@@ -31,7 +31,8 @@ def run(config: Config | dict[str, Any], *, new_recipe: bool = False, retry: Seq
 
     Raises:
         ConfigError: the config is wrong or cannot be run; one line per mistake in `problems`.
-        EngineFailedError: the model cannot be loaded or the endpoint refuses us.
+        EngineUnusable: a worker cannot start: the model cannot be loaded, or the endpoint refuses us.
+        ClusterFailedError: Ray lost what the run stood on; the same call goes on.
         OSError: storage failed; what was committed stays, and the same call goes on.
     """
     from selfstudy.job import run as run_config

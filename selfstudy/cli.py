@@ -21,6 +21,7 @@ from selfstudy.config import Config, ConfigError, load_config
 from selfstudy.console import AsJson, as_json_text, err, out, print_json, reading
 from selfstudy.engines.base import EngineUnusable
 from selfstudy.redact import redacted
+from selfstudy.resources import ClusterFailedError
 
 app = typer.Typer(
     name="selfstudy",
@@ -169,7 +170,6 @@ def schema(
 def main() -> NoReturn:
     """Run the command line; every expected failure is one clear line on stderr."""
     from selfstudy.generate import UnitFailedError
-    from selfstudy.job import EngineFailedError
     from selfstudy.store.lock import LockHeldError
 
     try:
@@ -178,13 +178,13 @@ def main() -> NoReturn:
         for problem in error.problems:
             err.print(escape(f"selfstudy: {redacted(problem)}"), soft_wrap=True)
         sys.exit(2)
-    except (EngineUnusable, EngineFailedError, FileNotFoundError) as error:
+    except (EngineUnusable, FileNotFoundError) as error:
         err.print(escape(f"selfstudy: {redacted(str(error))}"), soft_wrap=True)
         sys.exit(2)
     except LockHeldError as error:
         err.print(escape(f"selfstudy: {error}"), soft_wrap=True)
         sys.exit(1)
-    except (OSError, UnitFailedError) as error:
+    except (OSError, UnitFailedError, ClusterFailedError) as error:
         line = f"selfstudy: {redacted(str(error))}. What was committed stays; run again to go on."
         err.print(escape(line), soft_wrap=True)
         sys.exit(1)

@@ -17,6 +17,7 @@ import orjson
 from selfstudy import pipeline
 from selfstudy.config import Config, ConfigError
 from selfstudy.corpus.splits import Split
+from selfstudy.engines.base import EngineUnusable
 from selfstudy.planning import RunPlan, Work, estimate, plan_run
 from selfstudy.publish.snapshot import Gap, TooManyRejectsError, publish
 from selfstudy.recipe import differences
@@ -33,10 +34,6 @@ from selfstudy.store.snapshots import latest_manifest
 from selfstudy.worker import UnitResult, versions
 
 logger = logging.getLogger(__name__)
-
-
-class EngineFailedError(RuntimeError):
-    """The engine cannot be used; one line for the user."""
 
 
 def run(
@@ -56,7 +53,8 @@ def run(
         ConfigError: the config cannot be run: no corpus, output not writable, stages that do not fit the cluster,
             another recipe than the latest snapshot's.
         LockHeldError: another run is working on this output.
-        EngineFailedError: the model cannot be loaded or the endpoint refuses us.
+        EngineUnusable: a worker cannot start: the model cannot be loaded, or the endpoint refuses us.
+        ClusterFailedError: Ray lost what the run stood on.
         OSError: storage failed on the way, for example a full disk. What was committed stays.
         KeyboardInterrupt: as it came; what was committed stays.
     """
@@ -157,7 +155,7 @@ def _refuse_another_recipe(plan: RunPlan, latest: dict[str, Any] | None) -> None
 def _results(work: list[Work], job: pipeline.Job) -> Generator[UnitResult]:
     for result in pipeline.stream(work, job):
         if result.outcome is Outcome.UNUSABLE:
-            raise EngineFailedError(redacted(result.message))
+            raise EngineUnusable(redacted(result.message))
         if result.outcome is Outcome.STORAGE_FAILED:
             raise OSError(redacted(result.message))
         yield result

@@ -24,7 +24,7 @@ import pyarrow as pa
 import ray
 from ray.autoscaler.sdk import request_resources
 from ray.data import ActorPoolStrategy, DataContext, TaskPoolStrategy
-from ray.exceptions import RayActorError, RaySystemError, RayTaskError
+from ray.exceptions import RayActorError, RayError, RaySystemError, RayTaskError
 
 from selfstudy.config import Config, ConfigError, ResourcesConfig
 from selfstudy.engines.base import EngineUnusable
@@ -37,7 +37,7 @@ from selfstudy.prompts import Prompts
 from selfstudy.publish.executor import Executor
 from selfstudy.recipe import Recipe
 from selfstudy.records import Failure, Outcome, Unit
-from selfstudy.resources import Node, Pool, pools_of, to_begin, too_small
+from selfstudy.resources import ClusterFailedError, Node, Pool, pools_of, to_begin, too_small
 from selfstudy.reuse import Index
 from selfstudy.store.attempts import KeepsDyingError, counting_deaths, split_attempts
 from selfstudy.store.filesystem import Folder
@@ -172,6 +172,7 @@ def stream(work: Sequence[Work], job: Job) -> Iterator[UnitResult]:
 
     Raises:
         EngineUnusable: workers cannot start at all.
+        ClusterFailedError: Ray lost what the graph stood on.
     """
     resources = job.config.resources
     _configure(DataContext.get_current())
@@ -209,6 +210,8 @@ def stream(work: Sequence[Work], job: Job) -> Iterator[UnitResult]:
             raise
         # Not even our code could be loaded there: a package is missing, or another version of one.
         raise EngineUnusable(f"a worker cannot start: {str(error).strip().splitlines()[-1]}") from None
+    except RayError as error:
+        raise _cluster_failed(error) from None
 
 
 def rows_of(work: Sequence[Work]) -> list[dict[str, str]]:
@@ -386,6 +389,12 @@ class OnRay(Executor):
         except RayTaskError as error:
             # Storage failed in a task: the user wants that line, not where Ray was at the time.
             raise error.cause if isinstance(error.cause, OSError) else error from None
+        except RayError as error:
+            raise _cluster_failed(error) from None
+
+
+def _cluster_failed(error: RayError) -> ClusterFailedError:
+    return ClusterFailedError(f"Ray: {str(error).strip().splitlines()[0]}")
 
 
 @cache

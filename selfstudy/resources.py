@@ -14,6 +14,10 @@ Node = Mapping[str, float]
 """What one machine has: {"CPU": 8, "GPU": 1, ...}."""
 
 
+class ClusterFailedError(RuntimeError):
+    """Ray lost what the run stood on, such as the node of one of its own actors. What was committed stays."""
+
+
 @dataclass(frozen=True, slots=True)
 class Pool:
     """Actors of one stage, and what each of them holds for life."""

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
+from selfstudy.resources import ClusterFailedError
+from tests.conftest import CommandLine
 from tests.runs import config_of, parsed, run_here, write_corpus
 
 COMMANDS = {"run", "plan", "preview", "status", "verify", "diff", "gc", "schema", "filter"}
@@ -48,6 +50,19 @@ def test_run_then_status_and_verify(config: Path, tmp_path: Path) -> None:
 def test_a_run_sums_up_once(config: Path) -> None:
     done = selfstudy("run", config)
     assert done.returncode == 0 and done.stdout.count("targets in") == 1, done.stdout
+
+
+def test_a_cluster_that_fails_is_one_line_that_says_how_to_go_on(
+    config: Path, command_line: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lose_a_node(*_: object, **__: object) -> None:
+        raise ClusterFailedError("Ray: The actor is not schedulable")
+
+    monkeypatch.setattr("selfstudy.job.run", lose_a_node)
+    ended = command_line("run", config, "--json")
+    assert (ended.code, ended.stdout) == (1, "")
+    (line,) = ended.stderr.splitlines()
+    assert line == "selfstudy: Ray: The actor is not schedulable. What was committed stays; run again to go on."
 
 
 def test_plan_counts_and_sees_what_is_committed(config: Path, tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """A shuffle brings every part to its bucket, in the order of the items, however many buckets there are."""
 
+import os
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -7,6 +9,7 @@ import pytest
 
 from selfstudy.pipeline import OnRay
 from selfstudy.publish.executor import Executor, Here
+from selfstudy.resources import ClusterFailedError
 
 
 def deal(num_buckets: int, item: int) -> list[tuple[int, int]]:
@@ -39,3 +42,15 @@ def test_in_this_process(num_items: int, num_buckets: int) -> None:
 @pytest.mark.parametrize("num_buckets", [1, 5, 40])
 def test_on_ray(num_buckets: int) -> None:
     check(OnRay(), 35, num_buckets)
+
+
+def die() -> Sequence[int]:
+    os._exit(1)
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_task_that_dies_again_and_again_is_one_line() -> None:
+    executor = OnRay()
+    with pytest.raises(ClusterFailedError, match=r"^Ray: .*died") as caught:
+        executor.fetch(executor.call(die, (), 1))
+    assert "\n" not in str(caught.value)
