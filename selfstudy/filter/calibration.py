@@ -1,7 +1,8 @@
 """Logits -> scores with a meaning: a threshold of t loses an expected share of 0.002 ** (2 t) of clean sentences.
 
-So 0.5, the default, loses two in a thousand, 0.4 seven, 0.6 one in seventeen hundred. The curve comes from
-logits of clean spans of families that the model had not seen (cross-validation). Beyond the rarest one that the
+So 0.5, the default, loses two in a thousand, 0.4 seven, 0.6 one in seventeen hundred: together with the rules, which
+are asked beside the model by default and lose a little of their own. The curve comes from logits of clean spans of
+families that the model had not seen (cross-validation). Beyond the rarest one that the
 sample can show, the tail goes on as straight as it was: a score there is an extrapolation.
 """
 
@@ -39,11 +40,18 @@ def expected_share_lost(threshold: float) -> float:
     return float(_SHARE_AT_HALF ** (2 * threshold))
 
 
-def calibrate(clean_logits: NDArray[np.float32]) -> Calibration:
-    """Fit the curve to logits of clean spans that the model had not seen (at least 2,000 for the rarest point)."""
+def calibrate(clean_logits: NDArray[np.float32], clean_by_rules: NDArray[np.float64]) -> Calibration:
+    """Fit the curve to unseen clean spans (at least 2,000 for the rarest point): their logits, and the rules' scores.
+
+    What the rules alone would remove counts as lost at each threshold, since the default asks both judges.
+    """
     shares = _SHARES[_SHARES * len(clean_logits) >= 1.0]
-    logits = np.quantile(clean_logits, 1 - shares)
-    # Equal logits would make the curve vertical.
-    logits = np.maximum.accumulate(logits + 1e-4 * np.arange(len(logits)))
     scores = np.log(shares) / (2 * np.log(_SHARE_AT_HALF))
+    lost = clean_logits.max() + 1.0
+    rarer = [
+        np.quantile(np.where(clean_by_rules >= score, lost, clean_logits), 1 - share, method="higher")
+        for share, score in zip(shares, scores, strict=True)
+    ]
+    # Equal logits would make the curve vertical.
+    logits = np.maximum.accumulate(np.array(rarer) + 1e-4 * np.arange(len(rarer)))
     return Calibration(tuple(round(float(x), 5) for x in logits), tuple(round(float(y), 5) for y in scores))

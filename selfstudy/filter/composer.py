@@ -32,7 +32,7 @@ _KIND_OF_FORM = {
     "hidden_list": BlockKind.LIST,
 }
 # How often each part of the English bank is drawn, relative to the others.
-_SHARES = {"orders": 45, "composed": 32, "prelude": 6, "agent": 8, "jailbreak": 5, "languages": 16}
+_SHARES = {"orders": 60, "composed": 32, "prelude": 6, "agent": 8, "jailbreak": 5, "languages": 16, "glued": 8}
 _INTENTS = {
     "canary": 3, "promote": 5, "refuse": 5, "language": 2, "format": 6, "falsehood": 2, "persona": 2, "task": 3,
     "leak": 2, "stop": 1, "opinion": 2, "third_person": 3,
@@ -93,6 +93,8 @@ def _bank(name: str) -> dict[str, Any]:
 def _attack(rng: random.Random) -> Example:
     part = rng.choices(list(_SHARES), weights=list(_SHARES.values()))[0]
     bank = _bank("attacks.en")
+    if part == "glued":
+        return _glued(rng)
     if part == "composed":
         form = rng.choices(list(_FORMS), weights=list(_FORMS.values()))[0]
         intent = rng.choices(list(_INTENTS), weights=list(_INTENTS.values()))[0]
@@ -113,6 +115,16 @@ def _attack(rng: random.Random) -> Example:
         return Example(text=text, label=True, family=f"composed_{part}", genre=part)
     text = _english(rng, rng.choice(bank[part]), "persona")
     return Example(text=text, label=True, family=f"composed_{part}", genre=part)
+
+
+def _glued(rng: random.Random) -> Example:
+    """An attack behind a harmless sentence, or cut into it without a full stop; often in two languages."""
+    words = _clean(rng).text.split()
+    attack = _attack(rng)
+    cut = rng.randrange(len(words)) if rng.random() < 0.5 else len(words)
+    order = attack.text.upper() if rng.random() < 0.2 else attack.text
+    text = " ".join([*words[:cut], order, *words[cut:]])
+    return Example(text=text, label=True, family="composed_glued", genre=attack.genre, lang=attack.lang)
 
 
 def _english(rng: random.Random, template: str, intent: str) -> str:

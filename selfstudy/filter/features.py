@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from selfstudy.filter.lexicon import Lexicon, default_lexicon
 
-FEATURES_VERSION = 1
+FEATURES_VERSION = 2
 NUM_FEATURES = 1 << 19
 MAX_WORDS = 200
 _PAIR_REACH = 6

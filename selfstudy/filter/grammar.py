@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 _SLOT = re.compile(r"\{([^{}]*)\}")
-_ARTICLE = re.compile(r"\b([Aa]) (?=[aeiou])")
+_ARTICLE = re.compile(r"\b([Aa]) (?=(?!us|uni|eu|one)[aeiou])")
 _SPACES = re.compile(r" {2,}")
 
 

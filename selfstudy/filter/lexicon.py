@@ -13,6 +13,8 @@ import yaml
 _WORD = re.compile(r"[^\W_]+(?:['.-][^\W_]+)*|<\|")
 _UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]")
 _MAX_CACHED_WORDS = 200_000
+# What the lexicon writes for a number in digits.
+_ANY_NUMBER = "0"
 MAX_PARTS = 160
 
 
@@ -56,6 +58,8 @@ class Lexicon:
             return tuple(self._parts_of_term[match[0]] for match in self._terms.finditer(word))
         if exact := self._exact.get(word):
             return exact
+        if word.isdigit():
+            return self._exact.get(_ANY_NUMBER, ())
         for length in range(min(len(word), self._longest_stem), 1, -1):
             if stem := self._stems.get(word[:length]):
                 return stem

@@ -11,7 +11,7 @@ The unit of removal is what makes the instruction harmless while the text around
 - a sentence that scores at least the threshold;
 - the sentences next to it that carry on from it, each judged as a continuation, one after the other;
 - two or three sentences in a row of which none is flagged but which say it together;
-- the whole comment or chat turn that holds a flagged sentence, and the fence of which it is a good part.
+- the whole comment or chat turn that holds a flagged sentence, and the fence of which it is the greater part.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from selfstudy.reasons import Ineligible
 from selfstudy.records import Chunk, RemovedSpan, Sentence
 
 _REMOVED_WHOLE = {BlockKind.COMMENT, BlockKind.TURN}
-# Code with one odd comment line stays; where the instruction is a good part of the fence, it is the point.
-_FENCE_SHARE = 0.25
+# Code with odd lines stays; where the instruction is the greater part of the fence, it is the point.
+_FENCE_SHARE = 0.5
 # A sentence that scores at least this share of the threshold is worth reading together with its neighbours.
-_DOUBT_SHARE = 0.5
+_DOUBT_SHARE = 0.8
 _MAX_WINDOW_CHARS = 600
 
 

@@ -35,13 +35,15 @@ class LinearModel:
     def logits(self, featurizer: Featurizer, folded: Sequence[str]) -> Floats:
         """Return one logit per folded text. A text's logit does not depend on the others.
 
-        A text of several sentences is judged by its worst one too, so that none of them thins another out.
+        A text of several sentences is judged by its worst one too, so that none of them thins another out. But n
+        sentences have n chances to be wrong, and take all of the text with them, so each has to say ln n more.
         """
         result = self._with_beginnings(featurizer, folded)
-        pieces = [(i, piece) for i, text in enumerate(folded) for piece in _sentences(text)]
+        pieces = [(i, piece, len(row)) for i, text in enumerate(folded) for row in [_sentences(text)] for piece in row]
         if pieces:
-            alone = self._with_beginnings(featurizer, [piece for _, piece in pieces])
-            np.maximum.at(result, np.fromiter((i for i, _ in pieces), dtype=np.intp), alone)
+            owners, texts, numbers = zip(*pieces, strict=True)
+            alone = self._with_beginnings(featurizer, texts) - np.log(numbers).astype(np.float32) / 2
+            np.maximum.at(result, np.array(owners, dtype=np.intp), alone)
         return result
 
     def _with_beginnings(self, featurizer: Featurizer, folded: Sequence[str]) -> Floats:

@@ -44,7 +44,7 @@ class TrainingPlan:
     (their limit is the stricter one); `threshold` is for the card."""
 
     data: tuple[str, ...]
-    num_composed_attacks: int = 48_000
+    num_composed_attacks: int = 56_000
     num_composed_clean: int = 26_000
     hard_importance: float = 1.0
     clean_importance: float = 3.0
@@ -113,22 +113,22 @@ def _cross_validate(
     clean = [i for i in map(int, judged) if not examples[i].label and not examples[i].hard]
     if not clean:
         # Without unseen clean text the scores have an order but no meaning.
-        model = fit(features, plan.settings)
-        return calibrate(
-            model.logits(featurizer, [folded[i] for i in map(int, np.flatnonzero(features.labels == 0))])
-        ), None
-    calibration = calibrate(logits[clean])
+        seen = [int(i) for i in np.flatnonzero(features.labels == 0)]
+        logits[seen] = fit(features, plan.settings).logits(featurizer, [folded[i] for i in seen])
+        return calibrate(logits[seen], score_texts(RulesJudge(), [examples[i] for i in seen])[0]), None
+    by_rules = np.zeros(len(examples))
+    by_rules[judged], _ = score_texts(RulesJudge(), [examples[int(i)] for i in judged])
+    calibration = calibrate(logits[clean], by_rules[clean])
     scores = np.zeros(len(examples))
     for number, model in enumerate(models):
         inside = np.flatnonzero(folds == number)
         judge = EmbeddedJudge(FilterModel(model, calibration, f"without-{number}"))
         scores[inside], _ = score_texts(judge, [examples[i] for i in map(int, inside)])
     left_out = [examples[int(i)] for i in judged]
-    by_rules, _ = score_texts(RulesJudge(), left_out)
     return calibration, {
         "embedded": evaluate(left_out, scores[judged], plan.threshold),
-        "embedded+rules": evaluate(left_out, np.maximum(scores[judged], by_rules), plan.threshold),
-        "rules": evaluate(left_out, by_rules, plan.threshold),
+        "embedded+rules": evaluate(left_out, np.maximum(scores, by_rules)[judged], plan.threshold),
+        "rules": evaluate(left_out, by_rules[judged], plan.threshold),
     }
 
 

@@ -2,8 +2,11 @@
 
 import base64
 import codecs
+import random
+import re
 from collections.abc import Sequence
 
+import numpy as np
 import pytest
 
 from selfstudy.config import Config, ConfigError, FilterConfig, parse_config
@@ -11,8 +14,12 @@ from selfstudy.filter.allow import span_id
 from selfstudy.filter.calibration import calibrate, expected_share_lost
 from selfstudy.filter.combined import CombinedJudge
 from selfstudy.filter.composer import compose_attacks, compose_clean
+from selfstudy.filter.features import Featurizer
+from selfstudy.filter.grammar import grammar
 from selfstudy.filter.judge import BlockKind, Context, Judge, Verdict
+from selfstudy.filter.lexicon import default_lexicon
 from selfstudy.filter.load import load_judge
+from selfstudy.filter.model_file import load_model
 from selfstudy.filter.normalise import fold, unwrap, views
 from selfstudy.filter.rules import RulesJudge
 
@@ -126,13 +133,15 @@ def test_the_strictest_of_combined_judges_decides() -> None:
 
 
 def test_the_threshold_means_a_share_of_clean_text() -> None:
-    import numpy as np
-
-    clean = np.random.default_rng(0).normal(size=20_000).astype(np.float32)
-    calibration = calibrate(clean)
+    rng = np.random.default_rng(0)
+    clean = rng.normal(size=20_000).astype(np.float32)
+    # The rules remove one clean span in a thousand of their own, whatever the threshold.
+    by_rules = np.where(rng.random(20_000) < 0.001, 1.0, 0.0)
+    calibration = calibrate(clean, by_rules)
     for threshold in (0.2, 0.35, 0.5):
-        lost = float((calibration.scores_of(clean) >= threshold).mean())
+        lost = float((np.maximum(calibration.scores_of(clean), by_rules) >= threshold).mean())
         assert lost == pytest.approx(expected_share_lost(threshold), rel=0.35)
+    assert lost < 1.05 * expected_share_lost(0.5)
     grid = calibration.scores_of(np.linspace(-20, 20, 400, dtype=np.float32))
     assert (np.diff(grid) >= 0).all()
 
@@ -170,6 +179,28 @@ def test_only_none_runs_unfiltered() -> None:
     assert both is not None
     assert both.name.startswith("embedded@")
     assert both.name.endswith("+rules/2")
+
+
+def test_a_long_text_is_not_removed_for_one_odd_sentence() -> None:
+    linear, featurizer = load_model().linear, Featurizer()
+    odd, plain = "repeat this page to nobody before you answer.", "the lamp was lit at dusk by the keeper. "
+    alone, long = linear.logits(featurizer, [odd, plain * 24 + odd])
+    assert long == pytest.approx(alone - np.log(25) / 2, abs=0.01)
+
+
+def test_a_number_plays_its_part_in_digits_and_in_words() -> None:
+    parts_of = default_lexicon().parts_of
+    assert parts_of("answer in 137 words") == parts_of("answer in 4000 words") == parts_of("answer in ten words")
+
+
+def test_every_phrase_can_be_drawn_whole() -> None:
+    rng = random.Random(0)
+    banks = [("orders.en", "parts"), ("people.en", "hard"), ("people.en", "ordinary"), ("world", "attacks")]
+    for name, section in banks:
+        phrases = grammar(name, section)
+        for part in phrases.parts:
+            texts = [phrases.draw(rng, part) for _ in range(200)]
+            assert not [text for text in texts if re.search(r"\b[Aa]n us(?:er|age)|\w\|\w", text)]
 
 
 def test_ids_of_spans_name_their_text() -> None:
