@@ -10,6 +10,7 @@ import codecs
 import html
 import re
 import unicodedata
+from functools import lru_cache
 from urllib.parse import unquote
 
 _INVISIBLE = {
@@ -105,8 +106,12 @@ def unwrap(folded: str) -> str:
     return _WRAPPING.sub(" ", folded).strip() if _WRAPPING.search(folded) else folded
 
 
+@lru_cache(maxsize=1024)
 def views(text: str) -> tuple[str, ...]:
-    """Return the readings of a span: the folded text first, then hidden ones."""
+    """Return the readings of a span: the folded text first, then hidden ones.
+
+    Remembers those of the last batch: two judges asked together read the same spans one after the other.
+    """
     if text.isascii() and not _SUSPICIOUS.search(text):
         folded = text.lower()
         hidden = _rot13(folded)

@@ -44,7 +44,7 @@ class TrainingPlan:
     (their limit is the stricter one); `threshold` is for the card."""
 
     data: tuple[str, ...]
-    num_composed_attacks: int = 56_000
+    num_composed_attacks: int = 48_000
     num_composed_clean: int = 26_000
     hard_importance: float = 1.0
     clean_importance: float = 3.0
