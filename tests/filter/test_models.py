@@ -1,7 +1,7 @@
 """Training, the model's file, and the commands around them. Nothing here needs data from outside the repository."""
 
 import json
-from importlib.util import find_spec
+import sys
 from pathlib import Path
 
 import polars as pl
@@ -161,7 +161,8 @@ def test_show_says_when_nothing_is_published(tmp_path: Path, command_line: Comma
     assert command_line("filter", "show", tmp_path).code == 2
 
 
-@pytest.mark.skipif(find_spec("torch") is not None and find_spec("transformers") is not None, reason="torch is here")
-def test_a_judge_without_its_packages_says_what_to_install() -> None:
+@pytest.mark.parametrize("missing", ["torch", "transformers"])
+def test_a_judge_without_its_packages_says_what_to_install(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, missing, None)
     with pytest.raises(ConfigError, match="install torch and transformers"):
         load_judge(FilterConfig(kind="hf:some/model@main"))
