@@ -115,10 +115,9 @@ def test_a_store_that_fails_on_the_way_is_one_line_and_what_was_committed_stays(
 
 
 def test_slices_and_row_groups_give_each_document_once(corpus: str) -> None:
-    plan = plan_splits(parsed(corpus, "unused", corpus={"split_mb": 0.005}).corpus, seed=0)
-    assert len(plan.splits) == 1  # all are small: one bundle
-    whole = plan.splits[0]
-    documents = list(read_split(whole, parsed(corpus, "unused").corpus))
+    config = parsed(corpus, "unused", corpus={"split_mb": 0.005}).corpus
+    # Small files: one bundle, unless the random name of the bucket makes a cut between two of them.
+    documents = [document for split in plan_splits(config, seed=0).splits for document in read_split(split, config)]
     assert not [item for item in documents if isinstance(item, Reject)]
     assert len(documents) == 9
 
