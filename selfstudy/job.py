@@ -26,6 +26,7 @@ from selfstudy.redact import redacted
 from selfstudy.retry import check_reasons, plan_retry
 from selfstudy.reuse import Index
 from selfstudy.run_state import ENGINE_COUNTS, Observer, Progress, RunRecord, RunSummary, Silent
+from selfstudy.stages import Job
 from selfstudy.store.attempts import count_attempts, died_line, split_attempts
 from selfstudy.store.commits import CommittedUnits
 from selfstudy.store.filesystem import Folder
@@ -93,7 +94,7 @@ def _run_locked(
         pipeline.check_resources(config)
         observer.started(progress)
         index = Index.of(before, plan.recipe.ask_hash)
-        job = pipeline.Job(config, plan.recipe, plan.prompts, record.run_id, index)
+        job = Job(config, plan.recipe, plan.prompts, record.run_id, index)
         with closing(_results(work, job)) as results:
             for result in results:
                 progress.add(result, bytes_of[result.split_id])
@@ -152,7 +153,7 @@ def _refuse_another_recipe(plan: RunPlan, latest: dict[str, Any] | None) -> None
         raise ConfigError([*changes, why])
 
 
-def _results(work: list[Work], job: pipeline.Job) -> Generator[UnitResult]:
+def _results(work: list[Work], job: Job) -> Generator[UnitResult]:
     for result in pipeline.stream(work, job):
         if result.outcome is Outcome.UNUSABLE:
             raise EngineUnusable(redacted(result.message))

@@ -16,11 +16,9 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any
 
-import pyarrow as pa
 import ray
 from ray.autoscaler.sdk import request_resources
 from ray.data import ActorPoolStrategy, DataContext, TaskPoolStrategy
@@ -28,22 +26,12 @@ from ray.exceptions import RayActorError, RayError, RaySystemError, RayTaskError
 
 from selfstudy.config import Config, ConfigError, ResourcesConfig
 from selfstudy.engines.base import EngineUnusable
-from selfstudy.filter.judge import Judge
-from selfstudy.filter.lift import lift
-from selfstudy.filter.load import load_judge
 from selfstudy.planning import Work
-from selfstudy.prepare import SplitChangedError, prepare_split
-from selfstudy.prompts import Prompts
 from selfstudy.publish.executor import Executor
-from selfstudy.recipe import Recipe
-from selfstudy.records import Failure, Outcome, Unit
 from selfstudy.resources import ClusterFailedError, Node, Pool, pools_of, to_begin, too_small
-from selfstudy.reuse import Index
-from selfstudy.store.attempts import KeepsDyingError, counting_deaths, split_attempts
-from selfstudy.store.filesystem import Folder
-from selfstudy.targets import sample_targets
-from selfstudy.wire import from_json, to_json, unit_from_table, unit_to_table
-from selfstudy.worker import Role, UnitResult, Worker, unit_result
+from selfstudy.stages import Ask, Filter, Finish, Job, Prepare, Sample
+from selfstudy.wire import from_json, to_json
+from selfstudy.worker import Role, UnitResult
 
 logger = logging.getLogger(__name__)
 
@@ -51,19 +39,6 @@ _MAX_INPUT_BLOCKS = 10_000
 # A moment's work per unit; what an engine actor holds for life may be many CPUs.
 _SAMPLE_CPUS = 0.25
 _ANY_NUMBER = 100_000
-_MAX_STARTS = 3
-_Started = TypeVar("_Started")
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """What every stage needs to know of the run; sent to the workers once. `index` is where reuse looks."""
-
-    config: Config
-    recipe: Recipe
-    prompts: Prompts
-    run_id: str
-    index: Index | None = None
 
 
 def start_ray() -> None:
@@ -180,21 +155,21 @@ def stream(work: Sequence[Work], job: Job) -> Iterator[UnitResult]:
     dataset = (
         ray.data.from_items(rows, override_num_blocks=min(len(rows), _MAX_INPUT_BLOCKS))
         .map_batches(
-            _Prepare(job),
+            Prepare(job),
             batch_size=1,
             batch_format="pyarrow",
             compute=TaskPoolStrategy(size=_max_prepare_tasks(resources)),
             num_cpus=resources.prepare_cpus,
         )
         .map_batches(
-            _Filter,
-            fn_constructor_args=(job,),
+            Filter,
+            fn_constructor_args=(job, _actor_id),
             batch_size=1,
             batch_format="pyarrow",
             compute=ActorPoolStrategy(size=resources.filter_actors),
             num_cpus=resources.filter_cpus,
         )
-        .map_batches(_Sample(job), batch_size=1, batch_format="pyarrow", num_cpus=_SAMPLE_CPUS)
+        .map_batches(Sample(job), batch_size=1, batch_format="pyarrow", num_cpus=_SAMPLE_CPUS)
     )
     pools = pools_of(job.config)
     if "answer" in pools:
@@ -219,110 +194,12 @@ def rows_of(work: Sequence[Work]) -> list[dict[str, str]]:
     return [{"work": to_json(item)} for item in work]
 
 
-class _Prepare:
-    """Stage 1, tasks: one split in, its units out. Deterministic, so it may emit many rows (law 1).
-
-    A split that kills its process again and again gives none in the end: Ray counts the rows that it had of a task that
-    died, and would drop another row in their place. The run reads the attempts instead.
-    """
-
-    def __init__(self, job: Job) -> None:
-        self.job = job
-
-    def __call__(self, batch: pa.Table) -> Iterator[pa.Table]:
-        work, job = from_json(Work, batch["work"][0].as_py()), self.job
-        output, limit = Folder.at(job.config.output), job.config.limits.unit_attempts
-        failure = Unit(unit_id=f"{work.prefix}-gap", split_id=work.split.split_id, last=False, num_documents=0)
-        try:
-            with counting_deaths(output, split_attempts(work.prefix), job.run_id, limit):
-                for unit in self._units(work):
-                    yield unit_to_table(unit if isinstance(unit, Unit) else replace(failure, failure=unit))
-        except KeepsDyingError as error:
-            logger.warning("%s: cannot be prepared: %s", work.split.sources[0].uri, error)
-        except OSError as error:
-            yield unit_to_table(replace(failure, failure=_storage_failed(job, error)))
-
-    def _units(self, work: Work) -> Iterator[Unit | Failure]:
-        try:
-            for unit in prepare_split(work.split, self.job.config, work.prefix, set(work.committed)):
-                yield replace(unit, retry=work.retry)
-        except SplitChangedError as error:
-            yield Failure(Outcome.GAP, str(error))
-        except OSError as error:
-            yield Failure(Outcome.GAP, f"{work.split.sources[0].uri}: {error}")
-
-
-class _Filter:
-    """Stage 2, actors: lift instruction-like spans. A batch is one unit, so scores do not depend on neighbours."""
-
-    def __init__(self, job: Job) -> None:
-        self.job = job
-        self.judge = _start(job, lambda: load_judge(job.config.filter))
-
-    def __call__(self, batch: pa.Table) -> pa.Table:
-        unit = unit_from_table(batch)
-        if isinstance(self.judge, Failure):
-            return unit_to_table(replace(unit, failure=self.judge))
-        return unit_to_table(self._lifted(unit, self.judge) if unit.chunks else unit)
-
-    def _lifted(self, unit: Unit, judge: Judge | None) -> Unit:
-        config = self.job.config
-        name, limit = f"filter-{unit.unit_id}", config.limits.unit_attempts
-        try:
-            with counting_deaths(Folder.at(config.output), name, self.job.run_id, limit):
-                chunks, removed = lift(unit.chunks, judge, config.filter)
-        except KeepsDyingError as error:
-            return replace(unit, failure=Failure(Outcome.GAP, f"unit {unit.unit_id}: cannot be filtered: {error}"))
-        except OSError as error:
-            return replace(unit, failure=_storage_failed(self.job, error))
-        return replace(unit, chunks=chunks, removed=removed)
-
-
-class _Sample:
-    """Stage 3, tasks: choose the targets. One unit in, one unit out (law 1)."""
-
-    def __init__(self, job: Job) -> None:
-        self.job = job
-
-    def __call__(self, batch: pa.Table) -> pa.Table:
-        unit = unit_from_table(batch)
-        config, ask = self.job.config, self.job.recipe.ask_hash
-        chunks = tuple(sample_targets(chunk, config.targets, seed=config.seed, ask=ask) for chunk in unit.chunks)
-        return unit_to_table(replace(unit, chunks=chunks))
-
-
-class _Engine:
-    """Stage 4, actors with an engine: one worker each."""
-
-    def __init__(self, job: Job, role: Role) -> None:
-        self.worker = _start(
-            job, lambda: Worker(job.config, job.recipe, job.prompts, job.run_id, role, index=job.index)
-        )
-
-
-class _Ask(_Engine):
-    """One unit in, the unit with its questions out (law 1)."""
-
-    def __call__(self, batch: pa.Table) -> pa.Table:
-        unit, worker = unit_from_table(batch), self.worker
-        return unit_to_table(replace(unit, failure=worker) if isinstance(worker, Failure) else worker.ask(unit))
-
-
-class _Finish(_Engine):
-    """What is not asked yet is asked, answered, checked and committed. Gives a small result, never the rows."""
-
-    def __call__(self, batch: pa.Table) -> pa.Table:
-        unit, worker = unit_from_table(batch), self.worker
-        result = unit_result(unit, worker) if isinstance(worker, Failure) else worker.finish(unit)
-        return pa.table({"result": [to_json(result)]})
-
-
 def _through_engines(dataset: ray.data.Dataset, job: Job, role: Role, pool: Pool) -> ray.data.Dataset:
     """Add a pool of engine actors to the graph."""
     num_units = job.config.resources.units_in_flight
     return dataset.map_batches(
-        _Ask if role is Role.ASK else _Finish,
-        fn_constructor_args=(job, role),
+        Ask if role is Role.ASK else Finish,
+        fn_constructor_args=(job, role, _actor_id),
         batch_size=1,
         batch_format="pyarrow",
         compute=ActorPoolStrategy(
@@ -336,20 +213,9 @@ def _through_engines(dataset: ray.data.Dataset, job: Job, role: Role, pool: Pool
     )
 
 
-def _start(job: Job, make: Callable[[], _Started]) -> _Started | Failure:
-    """Return what an actor holds, or why it cannot, which is told with the first unit."""
-    actor = f"actor-{ray.get_runtime_context().get_actor_id()}"
-    try:
-        with counting_deaths(Folder.at(job.config.output), actor, job.run_id, _MAX_STARTS):
-            return make()
-    except (EngineUnusable, ConfigError, ImportError, KeepsDyingError) as error:
-        return Failure(Outcome.UNUSABLE, f"a worker cannot start: {error}")
-    except OSError as error:
-        return _storage_failed(job, error)
-
-
-def _storage_failed(job: Job, error: OSError) -> Failure:
-    return Failure(Outcome.STORAGE_FAILED, f"{job.config.output}: {error}")
+def _actor_id() -> str:
+    """Return the id of the actor that calls, which survives its restarts."""
+    return str(ray.get_runtime_context().get_actor_id())
 
 
 def _configure(context: DataContext) -> None:

@@ -36,7 +36,7 @@ LAYERS = [
     "worker",
     "planning",
     "retry",
-    "publish.executor",
+    "publish.executor stages",
     "pipeline",
     "coverage",
     "publish",
