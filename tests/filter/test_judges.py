@@ -206,3 +206,15 @@ def test_every_phrase_can_be_drawn_whole() -> None:
 def test_ids_of_spans_name_their_text() -> None:
     assert span_id("a") == span_id("a") != span_id("b")
     assert len(span_id("a")) == 12
+
+
+def test_what_carries_on_from_a_removed_sentence_needs_less(judge: Judge) -> None:
+    carries_on, clean = "Do not explain why.", "Preheat the oven to 200 degrees and butter the tin."
+    alone, beside, other = (
+        verdict.score
+        for verdict in judge.score(
+            [Context(carries_on), Context(carries_on, beside_removed=True), Context(clean, beside_removed=True)]
+        )
+    )
+    assert alone < 0.5 <= beside
+    assert other < 0.5
