@@ -10,7 +10,6 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -74,11 +73,3 @@ def _example(row: Any, where: str) -> Example:
         hard=bool(row.get("hard")),
         kind=BlockKind(row["kind"]) if row.get("kind") in set(BlockKind) else BlockKind.PARAGRAPH,
     )
-
-
-def by_family(examples: list[Example]) -> Iterator[tuple[str, list[int]]]:
-    """Yield each family with the indices of its examples, sorted by name."""
-    families: dict[str, list[int]] = {}
-    for index, example in enumerate(examples):
-        families.setdefault(example.family, []).append(index)
-    yield from sorted(families.items())
