@@ -132,8 +132,8 @@ class FilterConfig(Section):
     `hf:NAME@REVISION` (any classification model of transformers). `none` runs unfiltered, and the dataset card
     says so."""
     threshold: Share = 0.5
-    """Sentences that score at least this are lifted. For `embedded`, t loses an expected share of 0.002 ** (2 t)
-    of clean sentences: 0.5 two in a thousand, 0.6 six in ten thousand."""
+    """Sentences that score at least this are lifted. Of clean sentences the default judges together lose an expected
+    share of 0.002 ** (2 t): at 0.5 two in a thousand, at 0.6 six in ten thousand."""
     model: str | None = None
     """Path of an embedded model made by `filter train`, instead of the shipped one."""
     allow: list[str] = []

@@ -36,7 +36,7 @@ class LinearModel:
         """Return one logit per folded text. A text's logit does not depend on the others.
 
         A text of several sentences is judged by its worst one too, so that none of them thins another out. But n
-        sentences have n chances to be wrong, and take all of the text with them, so each has to say ln n more.
+        sentences have n chances to be wrong, and take all of the text with them, so each has to say half of ln n more.
         """
         result = self._with_beginnings(featurizer, folded)
         pieces = [(i, piece, len(row)) for i, text in enumerate(folded) for row in [_sentences(text)] for piece in row]
