@@ -154,12 +154,13 @@ def _refuse_another_recipe(plan: RunPlan, latest: dict[str, Any] | None) -> None
 
 
 def _results(work: list[Work], job: Job) -> Generator[UnitResult]:
-    for result in pipeline.stream(work, job):
-        if result.outcome is Outcome.UNUSABLE:
-            raise EngineUnusable(redacted(result.message))
-        if result.outcome is Outcome.STORAGE_FAILED:
-            raise OSError(redacted(result.message))
-        yield result
+    with closing(pipeline.stream(work, job)) as stream:
+        for result in stream:
+            if result.outcome is Outcome.UNUSABLE:
+                raise EngineUnusable(redacted(result.message))
+            if result.outcome is Outcome.STORAGE_FAILED:
+                raise OSError(redacted(result.message))
+            yield result
 
 
 def _limit_reached(config: Config, progress: Progress) -> str:

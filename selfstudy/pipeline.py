@@ -14,8 +14,8 @@ import signal
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from functools import cache
 from typing import Any
 
@@ -39,6 +39,8 @@ _MAX_INPUT_BLOCKS = 10_000
 # A moment's work per unit; what an engine actor holds for life may be many CPUs.
 _SAMPLE_CPUS = 0.25
 _ANY_NUMBER = 100_000
+_RAY_DATA_THREADS = ("iter_threaded", "StreamingExecutor")
+_JOIN_S = 30
 
 
 def start_ray() -> None:
@@ -140,10 +142,10 @@ def _wait_for_room(resources: ResourcesConfig, pools: dict[str, Pool], problems:
     return problems
 
 
-def stream(work: Sequence[Work], job: Job) -> Iterator[UnitResult]:
+def stream(work: Sequence[Work], job: Job) -> Generator[UnitResult]:
     """Run the graph over the splits and yield a result per unit as it ends.
 
-    Closing the iterator stops the graph. What a stage raises is a defect of ours and surfaces with Ray's trace.
+    Closing it stops the graph. What a stage raises is a defect of ours and surfaces with Ray's trace.
 
     Raises:
         EngineUnusable: workers cannot start at all.
@@ -177,9 +179,13 @@ def stream(work: Sequence[Work], job: Job) -> Iterator[UnitResult]:
         dataset = _through_engines(dataset, job, Role.ANSWER, pools["answer"])
     else:
         dataset = _through_engines(dataset, job, Role.ASK_AND_ANSWER, pools["engine"])
+    # Without prefetching: it would hold back every result until the one after it is there.
+    blocks = iter(dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0))
     try:
-        for row in dataset.iter_rows():
-            yield from_json(UnitResult, row["result"])
+        with closing(blocks):
+            for block in blocks:
+                for result in block["result"].to_pylist():
+                    yield from_json(UnitResult, result)
     except (RayActorError, RayTaskError) as error:
         if isinstance(error, RayTaskError) and not isinstance(error.cause, RaySystemError):
             raise
@@ -187,6 +193,17 @@ def stream(work: Sequence[Work], job: Job) -> Iterator[UnitResult]:
         raise EngineUnusable(f"a worker cannot start: {str(error).strip().splitlines()[-1]}") from None
     except RayError as error:
         raise _cluster_failed(error) from None
+    finally:
+        _join_ray_data()
+
+
+def _join_ray_data() -> None:
+    """Wait for the threads that iterated over the graph. One that lets go of a block after Ray has stopped ends this
+    process with exit code 1 and without a word."""
+    end = time.monotonic() + _JOIN_S
+    for thread in threading.enumerate():
+        if thread.name.startswith(_RAY_DATA_THREADS):
+            thread.join(max(end - time.monotonic(), 0))
 
 
 def rows_of(work: Sequence[Work]) -> list[dict[str, str]]:

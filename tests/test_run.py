@@ -1,6 +1,8 @@
 """The whole job on a local Ray: what it publishes, that it repeats itself, and what it refuses."""
 
 import json
+import threading
+import time
 from itertools import pairwise
 from pathlib import Path
 
@@ -8,8 +10,12 @@ import polars as pl
 import pytest
 
 import selfstudy
+from selfstudy import pipeline
 from selfstudy.config import ConfigError
 from selfstudy.job import run
+from selfstudy.planning import plan_run
+from selfstudy.stages import Job
+from selfstudy.store.commits import CommittedUnits
 from selfstudy.store.filesystem import Folder
 from selfstudy.store.snapshots import latest_manifest
 from selfstudy.verify import verify
@@ -136,6 +142,24 @@ def test_max_completion_tokens_ends_with_gaps(tmp_path: Path) -> None:
     summary = selfstudy.run(config)
     assert summary.exit_code == 1 and "max_completion_tokens" in summary.stopped_by
     assert selfstudy.run(config_of(corpus, tmp_path / "out")).exit_code == 0
+
+
+def test_a_stream_that_is_closed_early_leaves_no_thread_to_touch_ray_later(tmp_path: Path) -> None:
+    plan = plan_run(parsed(write_corpus(tmp_path / "corpus"), tmp_path / "out"))
+    stream = pipeline.stream(plan.work(CommittedUnits.of_names([])), Job(plan.config, plan.recipe, plan.prompts, "run"))
+    next(stream)
+    data_threads = [thread for thread in threading.enumerate() if thread.name.startswith(("iter_", "StreamingExec"))]
+    assert len(data_threads) > 1
+
+    def outlive_the_graph() -> None:
+        for thread in data_threads:
+            thread.join()
+        time.sleep(0.5)
+
+    straggler = threading.Thread(target=outlive_the_graph, name="iter_threaded")
+    straggler.start()
+    stream.close()
+    assert not [thread for thread in [*data_threads, straggler] if thread.is_alive()]
 
 
 def test_too_many_rejects_publish_nothing(tmp_path: Path) -> None:
