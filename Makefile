@@ -23,8 +23,10 @@ deps-test:
 run: setup
 	$(BIN)/selfstudy run jobs/sample.yaml
 
+# A file stays in one process, so that what its tests share is started once. In the order of the folders: `laws`, the
+# longest, comes early.
 test: setup
-	$(BIN)/python -m pytest -m "not vllm"
+	$(BIN)/python -m pytest -m "not vllm" -n 2 --dist loadfile --no-loadscope-reorder
 
 # Real vLLM without a GPU, into the same .venv: what the tests of the engine use.
 $(VENV)/.installed-vllm: $(VENV)/.installed
