@@ -26,7 +26,7 @@ _PLACES = {
     BlockKind.QUOTE: -0.02,
 }
 # What stands beside an order belongs to it some twelve times as often as any other sentence is one.
-_BESIDE_REMOVED = 0.2
+_BESIDE_REMOVED = 0.3
 _HIDDEN_READING = 0.12
 # A span that does not look like an instruction at all gains nothing by its place.
 _LEAST_SCORE = 0.2

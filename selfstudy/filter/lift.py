@@ -9,7 +9,8 @@ not judge kept fields: they enter no prompt.
 
 The unit of removal is what makes the instruction harmless while the text around it stays:
 - a sentence that scores at least the threshold;
-- the sentences next to it that carry on from it, each judged as a continuation, one after the other;
+- the sentences next to it that carry on from it, each judged as a continuation, one after the other, and after it
+  also what it is about: announced by a colon, or asked on the same line;
 - two or three sentences in a row of which none is flagged but which say it together;
 - the whole comment or chat turn that holds a flagged sentence, and the fence of which it is the greater part.
 """
@@ -32,6 +33,8 @@ _FENCE_SHARE = 0.5
 # A sentence that scores at least this share of the threshold is worth reading together with its neighbours.
 _DOUBT_SHARE = 0.8
 _MAX_WINDOW_CHARS = 600
+_COLONS = (":", "\uff1a")
+_QUESTION_MARKS = ("?", "\uff1f", "\u061f")
 
 
 def lift(
@@ -148,25 +151,31 @@ class _ChunkFilter:
         """Walk away from every flagged sentence while the next one carries on from it."""
         frontier = sorted(self.flagged)
         while frontier:
-            asked = [
-                (index, step)
-                for index in frontier
-                for step in (1, -1)
-                if 0 <= index + step < len(self.texts)
-                and index + step not in self.flagged
-                and self._goes_on(min(index, index + step), max(index, index + step))
-                # What carries on may stand on the next line; what leads up to it stands on the same.
-                and (step > 0 or not self._is_line_between(index - 1, index))
-            ]
-            if not asked:
-                return
-            neighbours = list(dict.fromkeys(index + step for index, step in asked))
-            contexts = [self._context(index, self.texts[index], beside_removed=True) for index in neighbours]
+            beside = {
+                index + step: index for step in (-1, 1) for index in frontier if self._may_carry_on(index, index + step)
+            }
+            contexts = [self._context(index, self.texts[index], beside_removed=True) for index in beside]
             frontier = []
-            for index, verdict in zip(neighbours, self.judge.score(contexts), strict=True):
-                if verdict.score >= self.threshold:
-                    self.flagged[index] = verdict
-                    frontier.append(index)
+            for (neighbour, index), verdict in zip(beside.items(), self.judge.score(contexts), strict=True):
+                is_content = neighbour > index and self._has_more_to_say(index)
+                if is_content or verdict.score >= self.threshold:
+                    self.flagged[neighbour] = self.flagged[index] if is_content else verdict
+                    frontier.append(neighbour)
+
+    def _may_carry_on(self, index: int, neighbour: int) -> bool:
+        return (
+            0 <= neighbour < len(self.texts)
+            and neighbour not in self.flagged
+            and self._goes_on(min(index, neighbour), max(index, neighbour))
+            # What carries on may stand on the next line; what leads up to it stands on the same.
+            and (neighbour > index or not self._is_line_between(neighbour, index))
+        )
+
+    def _has_more_to_say(self, index: int) -> bool:
+        """Whether the next sentence is what a removed one is about, whatever it says."""
+        if self.texts[index].endswith(_COLONS):
+            return True
+        return self.texts[index + 1].endswith(_QUESTION_MARKS) and not self._is_line_between(index, index + 1)
 
     def _flag_whole_blocks(self) -> None:
         worst: dict[Block, Verdict] = {}
