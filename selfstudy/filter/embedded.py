@@ -25,7 +25,7 @@ _PLACES = {
     BlockKind.TITLE: 0.04,
     BlockKind.QUOTE: -0.02,
 }
-# What stands beside an order belongs to it some twelve times as often as any other sentence is one.
+# What stands beside an order is one some forty times as likely as any other sentence; chosen on planted attacks.
 _BESIDE_REMOVED = 0.3
 _HIDDEN_READING = 0.12
 # A span that does not look like an instruction at all gains nothing by its place.
