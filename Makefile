@@ -23,10 +23,10 @@ deps-test:
 run: setup
 	$(BIN)/selfstudy run jobs/sample.yaml
 
-# A file stays in one process, so that what its tests share is started once. In the order of the folders: `laws`, the
-# longest, comes early.
+# Two processes, since most fault tests wait for others to start; each takes a half in order, so that what a file's tests
+# share is started once, and helps the other in the end.
 test: setup
-	$(BIN)/python -m pytest -m "not vllm" -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -m "not vllm" -n 2 --dist worksteal
 
 # Real vLLM without a GPU, into the same .venv: what the tests of the engine use.
 $(VENV)/.installed-vllm: $(VENV)/.installed
