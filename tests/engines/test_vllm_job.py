@@ -127,10 +127,13 @@ def test_kills_of_engine_actor_and_driver_lose_nothing(
 ) -> None:
     output = tmp_path / "out"
 
+    # Found before it works: reading the titles of processes that compute may take seconds.
+    core = engine_core(long_run)
     wait_for_commits(long_run, output, 1)
-    engine_core(long_run).kill()
+    core.kill()
+    actor = actor_of(engine_core(long_run, other_than=core))
     wait_for_commits(long_run, output, 4)
-    actor_of(engine_core(long_run)).kill()
+    actor.kill()
     wait_for_commits(long_run, output, 8)
     family = long_run.descendants()
     long_run.process.kill()
@@ -154,9 +157,11 @@ def wait_for_commits(run: RunProcess, output: Path, number: int) -> None:
     wait_until(enough, f"commit {number}")
 
 
-def engine_core(run: RunProcess) -> psutil.Process:
+def engine_core(run: RunProcess, other_than: psutil.Process | None = None) -> psutil.Process:
     def find() -> psutil.Process | None:
-        return next((each for each in run.descendants() if "EngineCore" in title_of(each)), None)
+        assert run.process.poll() is None, run.stderr
+        cores = [each for each in run.descendants() if "EngineCore" in title_of(each)]
+        return next((core for core in cores if core != other_than), None)
 
     process: psutil.Process = wait_until(find, "the start of an engine core")
     return process
