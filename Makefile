@@ -23,10 +23,10 @@ deps-test:
 run: setup
 	$(BIN)/selfstudy run jobs/sample.yaml
 
-# Two processes, since most fault tests wait for others to start; each takes a half in order, so that what a file's tests
-# share is started once, and helps the other in the end.
+# Two processes, since most fault tests wait for others to start. A file stays in one of them, so that what its tests share
+# is started once, and in the order of the folders: with `laws` early no half waits long for the other.
 test: setup
-	$(BIN)/python -m pytest -m "not vllm" -n 2 --dist worksteal
+	$(BIN)/python -m pytest -m "not vllm" -n 2 --dist loadfile --no-loadscope-reorder
 
 # Real vLLM without a GPU, into the same .venv: what the tests of the engine use.
 $(VENV)/.installed-vllm: $(VENV)/.installed
