@@ -10,7 +10,7 @@ not judge kept fields: they enter no prompt.
 The unit of removal is what makes the instruction harmless while the text around it stays:
 - a sentence that scores at least the threshold;
 - the sentences next to it that carry on from it, each judged as a continuation, one after the other, and after it
-  also what it is about: announced by a colon, or asked on the same line;
+  also what it is about: announced by a colon, or asked on the same line. Not beside an example in quotation marks;
 - two or three sentences in a row of which none is flagged but which say it together;
 - the whole comment or chat turn that holds a flagged sentence, and the fence of which it is the greater part.
 """
@@ -35,6 +35,7 @@ _DOUBT_SHARE = 0.8
 _MAX_WINDOW_CHARS = 600
 _COLONS = (":", "\uff1a")
 _QUESTION_MARKS = ("?", "\uff1f", "\u061f")
+_QUOTATION_MARKS = ('"', "\u201c", "\u201d", "\u201e", "\u00ab", "\u00bb", "\u300c", "\u300d")
 
 
 def lift(
@@ -154,18 +155,23 @@ class _ChunkFilter:
             beside = {
                 index + step: index for step in (-1, 1) for index in frontier if self._may_carry_on(index, index + step)
             }
+            if not beside:
+                return
             contexts = [self._context(index, self.texts[index], beside_removed=True) for index in beside]
             frontier = []
             for (neighbour, index), verdict in zip(beside.items(), self.judge.score(contexts), strict=True):
-                is_content = neighbour > index and self._has_more_to_say(index)
-                if is_content or verdict.score >= self.threshold:
-                    self.flagged[neighbour] = self.flagged[index] if is_content else verdict
+                if verdict.score >= self.threshold:
+                    self.flagged[neighbour] = verdict
                     frontier.append(neighbour)
+                elif neighbour > index and self._has_more_to_say(index):
+                    self.flagged[neighbour] = self.flagged[index]
 
     def _may_carry_on(self, index: int, neighbour: int) -> bool:
         return (
             0 <= neighbour < len(self.texts)
             and neighbour not in self.flagged
+            # What stands beside an example in quotation marks is the text that gives it.
+            and not _is_quoted(self.texts[index])
             and self._goes_on(min(index, neighbour), max(index, neighbour))
             # What carries on may stand on the next line; what leads up to it stands on the same.
             and (neighbour > index or not self._is_line_between(neighbour, index))
@@ -242,6 +248,10 @@ class _ChunkFilter:
             score=verdict.score,
             judge=verdict.judge,
         )
+
+
+def _is_quoted(text: str) -> bool:
+    return text.startswith(_QUOTATION_MARKS) and text.endswith(_QUOTATION_MARKS)
 
 
 def _windows(text: str) -> list[str]:
