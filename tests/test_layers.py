@@ -13,6 +13,7 @@ LAYERS = [
     "sections s3",
     "storage",
     "config_engines",
+    "config_filter",
     "records config",
     "tables",
     "text.language text.sentences",
