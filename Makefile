@@ -56,9 +56,10 @@ check: setup
 schemas: setup
 	$(BIN)/selfstudy schema --write schemas
 
-# The shipped filter model again, from the labelled data that its README names: make filter-model DATA=FILE
+# The shipped filter model again, from what its README names: make filter-model DATA=FILE ENCODER=FOLDER
 filter-model: setup
-	$(BIN)/selfstudy filter train --data $(DATA) --to selfstudy/filter/model/filter.safetensors
+	$(BIN)/pip install --quiet --editable '.[train]'
+	$(BIN)/selfstudy filter train --data $(DATA) --encoder $(ENCODER) --to selfstudy/filter/model/filter.safetensors
 
 clean:
 	rm -rf out .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -20,6 +20,9 @@ from rich.table import Table
 
 # `python jobs/bench.py` puts jobs/ on the path, and not the folder that it is in.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+if sys.argv[1:2] in (["filter"], ["prepare"]):
+    # Their figures are of one core, as Ray gives an actor; numpy reads this when it is imported.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from selfstudy.worker import versions
 

@@ -5,7 +5,8 @@ Reads: real documents where $SELFSTUDY_DOCUMENTS names a folder of JSONL shards 
 random sentence, paragraph and markup borders of the raw texts and sends the result through the pipeline's own
 normaliser, splitter, chunker and filter. Figures: sentences/s of process time on one core; the share of planted
 characters that reaches a prompt (by runs of four words); the share of the other characters that is lost, white space
-not counted.
+not counted; recall and clean text kept of the spans in `injection_heldout.jsonl`, which were written apart from those
+for training, half of them near misses.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ from selfstudy.cleaned import blank
 from selfstudy.config import Config, FilterConfig, parse_config
 from selfstudy.corpus.normalise import clean_characters
 from selfstudy.corpus.read import RawDocument
+from selfstudy.filter.evaluation import evaluate, score_texts
+from selfstudy.filter.examples import Example, read_examples
 from selfstudy.filter.judge import Context, Judge
 from selfstudy.filter.lift import lift
 from selfstudy.filter.load import load_judge
@@ -35,6 +38,7 @@ from selfstudy.records import Chunk, Reject
 from selfstudy.text.sentences import split_sentences
 
 _SAMPLE = Path(__file__).parent / "sample" / "corpus"
+_HELD_OUT = Path(__file__).parent / "injection_heldout.jsonl"
 _MAX_SENTENCES = 20_000
 _SENTENCES_PER_CALL = 40
 _FORMAT_OF = {".md": "markdown", ".html": "html", ".txt": "plain"}
@@ -51,9 +55,8 @@ def bench_filter(kinds: Sequence[str | list[str]] = ("rules", "embedded", ["embe
     """Return the figures of each judge; keys say their units."""
     texts = _documents()
     rng = random.Random(0)
-    file = resources.files("selfstudy.filter").joinpath("phrases/unseen.yaml")
-    attacks: list[str] = yaml.safe_load(file.read_text(encoding="utf-8"))
-    planted = [plant(text.text, text.text_format, attacks, rng) for text in texts]
+    planted = [plant(text.text, text.text_format, unseen_instructions(), rng) for text in texts]
+    held_out = held_out_examples()
     figures: dict[str, Any] = {"num_documents": len(texts), "num_planted": sum(len(one.attacks) for one in planted)}
     for kind in kinds:
         config = FilterConfig(kind=kind)
@@ -61,7 +64,27 @@ def bench_filter(kinds: Sequence[str | list[str]] = ("rules", "embedded", ["embe
         assert judge is not None
         name = kind if isinstance(kind, str) else "+".join(kind)
         figures[name] = {"sentences_per_s": _speed(judge, texts)} | _outcome(judge, config, texts, planted)
+        figures[name]["held_out"] = _on_held_out(judge, config, held_out)
     return figures
+
+
+def held_out_examples() -> list[Example]:
+    """Return spans that nothing was trained on: attacks and near misses, in eight languages."""
+    return read_examples(_HELD_OUT)
+
+
+def unseen_instructions() -> list[str]:
+    """Return the instructions that are planted."""
+    file = resources.files("selfstudy.filter").joinpath("phrases/unseen.yaml")
+    instructions: list[str] = yaml.safe_load(file.read_text(encoding="utf-8"))
+    return instructions
+
+
+def _on_held_out(judge: Judge, config: FilterConfig, examples: Sequence[Example]) -> dict[str, Any]:
+    scores, _ = score_texts(judge, examples)
+    figures = evaluate(examples, scores, config.threshold)
+    recall = {name: family["recall"] for name, family in figures["families"].items()}
+    return {"auc": figures["auc"], "recall": recall, "near_misses_kept": figures["hard_clean_kept"]}
 
 
 def _documents() -> list[_Text]:

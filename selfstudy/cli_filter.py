@@ -83,6 +83,12 @@ def evaluate(
 def train(
     data: Annotated[list[str], typer.Option("--data", help="Labelled JSONL (.gz); repeatable")],
     to: Annotated[Path, typer.Option("--to", help="Model file to write; its card goes beside it as .json")],
+    encoder: Annotated[
+        Path | None,
+        typer.Option(
+            "--encoder", help="Folder of a pretrained BERT model: a second reader starts from its lower layers"
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option("--seed")] = 0,
     composed_attacks: Annotated[int, typer.Option("--composed-attacks", min=0)] = 48_000,
     composed_clean: Annotated[int, typer.Option("--composed-clean", min=0)] = 26_000,
@@ -90,6 +96,7 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Fit the embedded model to labelled data and the composed spans, and measure it on families left out."""
+    from selfstudy.filter.encoder_training import EncoderSettings
     from selfstudy.filter.linear import TrainingSettings
     from selfstudy.filter.train import TrainingPlan
     from selfstudy.filter.train import train as train_model
@@ -101,6 +108,8 @@ def train(
         num_composed_clean=composed_clean,
         threshold=threshold,
         settings=TrainingSettings(seed=seed),
+        encoder=str(encoder) if encoder else None,
+        encoder_settings=EncoderSettings(seed=seed),
     )
     if not to.parent.is_dir():
         raise ConfigError([f"--to {to}: no such folder: {to.parent}"])

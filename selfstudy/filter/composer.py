@@ -23,6 +23,7 @@ import yaml
 from selfstudy.filter.examples import Example
 from selfstudy.filter.grammar import grammar
 from selfstudy.filter.judge import BlockKind
+from selfstudy.filter.written import written
 
 _SLOT = re.compile(r"\{(\w+)\}")
 _KIND_OF_FORM = {
@@ -48,6 +49,7 @@ _LANGUAGES_SHARE = 0.3
 _PEOPLE_SHARE = 0.65
 _HARD_SHARE = 0.55
 _MAX_TRIES = 4
+WRITTEN = "composed_written"
 _FILES = ("attacks.en", "clean.en", "orders.en", "other_languages", "people.en", "world")
 
 
@@ -63,12 +65,27 @@ def compose_clean(number: int, seed: int) -> list[Example]:
     return list(_distinct(number, lambda: _clean(rng)))
 
 
+def compose_written(rounds: int, seed: int) -> list[Example]:
+    """Return every span that was written as one, `rounds` times with choices drawn anew, attacks twice as often."""
+    rng = random.Random(f"written-{seed}")
+    spans: dict[str, Example] = {}
+    for line in written() * rounds:
+        for _ in range(2 if line.label else 1):
+            text = _vary(rng, line.draw(rng)) if line.label else line.draw(rng)
+            spans[text] = Example(
+                text=text, label=line.label, family=WRITTEN, genre=line.group, lang=line.lang, hard=not line.label
+            )
+    return list(spans.values())
+
+
 def phrases_hash() -> str:
     """Hash the phrases that spans are composed of: with the seed and the numbers, they say which."""
     folder = resources.files("selfstudy.filter").joinpath("phrases")
     digest = hashlib.sha256()
     for name in _FILES:
         digest.update(folder.joinpath(f"{name}.yaml").read_bytes())
+    for file in sorted(folder.joinpath("written").iterdir(), key=lambda file: file.name):
+        digest.update(file.read_bytes())
     return digest.hexdigest()
 
 

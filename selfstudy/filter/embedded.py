@@ -57,7 +57,7 @@ class EmbeddedJudge:
                     texts.append(window)
                     owners.append(index)
                     hidden.append(reading > 0)
-        scores = self.model.calibration.scores_of(self.model.linear.logits(self._featurizer, texts))
+        scores = self.model.calibration.scores_of(self.model.cascade.logits(self._featurizer, texts))
         scores = np.where([_num_letters(text) >= _LEAST_LETTERS for text in texts], scores, 0.0)
         is_hidden, owner = np.array(hidden, dtype=bool), np.array(owners, dtype=np.int64)
         worst = np.zeros(len(batch))

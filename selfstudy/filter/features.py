@@ -27,7 +27,7 @@ _FIRST_PART = 200
 # Stands before the first word and after the last, so that pairs tell where a text begins.
 _BORDER = 1 << 33
 _MAX_CACHED_WORDS = 200_000
-_WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]|[^\W_\u3040-\u30ff\u3400-\u9fff]+|[^\w\s]|_")
+WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]|[^\W_\u3040-\u30ff\u3400-\u9fff]+|[^\w\s]|_")
 _MULTIPLIERS = [np.uint64(odd) for odd in (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9)]
 _PART_SPACE = np.uint64(1 << 40)
 Indices = NDArray[np.int64]
@@ -70,7 +70,7 @@ class Featurizer:
         if len(hashes) >= _MAX_CACHED_WORDS:
             hashes.clear()
         row = [_BORDER]
-        for word in _WORD.findall(text)[:MAX_WORDS]:
+        for word in WORD.findall(text)[:MAX_WORDS]:
             found = hashes.get(word)
             if found is None:
                 found = hashes[word] = zlib.crc32(word.encode("utf-8", "surrogatepass"))

@@ -6,6 +6,7 @@ that begins with a capital begins its text with one. `parts` holds the templates
 
 import random
 import re
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import resources
 from itertools import accumulate
@@ -25,22 +26,30 @@ class Grammar:
         file = resources.files("selfstudy.filter").joinpath(f"phrases/{name}.yaml")
         content: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
         self._lists: dict[str, list[str]] = {key: value for key, value in content.items() if isinstance(value, list)}
+        self._english = name.endswith(".en")
         self.parts: dict[str, list[str]] = content[section]
 
     def draw(self, rng: random.Random, part: str) -> str:
         """Return a text of the part."""
-        text = rng.choice(self.parts[part])
-        while _SLOT.search(text):
-            text = _SLOT.sub(lambda match: self._fill(rng, match[1]), text)
-        text = _SPACES.sub(" ", _ARTICLE.sub(r"\1n ", text)).replace(" .", ".").replace(" ,", ",").strip()
+        text = expand(rng, rng.choice(self.parts[part]), self._lists, english=self._english)
         return text[:1].upper() + text[1:]
 
-    def _fill(self, rng: random.Random, slot: str) -> str:
+
+def expand(rng: random.Random, template: str, lists: Mapping[str, Sequence[str]], *, english: bool) -> str:
+    """Return the template with every slot filled; English ones with the article that fits what fills them."""
+
+    def fill(match: re.Match[str]) -> str:
+        slot: str = match[1]
         if "|" in slot:
             return rng.choice(slot.split("|"))
-        filled = rng.choice(self._lists[slot.lower()])
+        filled = rng.choice(lists[slot.lower()])
         # The capital belongs to the first letter, which may still stand inside a choice.
         return _with_capitals(filled) if slot[:1].isupper() else filled
+
+    while _SLOT.search(template):
+        template = _SLOT.sub(fill, template)
+    text: str = _ARTICLE.sub(r"\1n ", template) if english else template
+    return _SPACES.sub(" ", text).replace(" .", ".").replace(" ,", ",").strip()
 
 
 def _with_capitals(template: str) -> str:

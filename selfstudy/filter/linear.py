@@ -66,6 +66,12 @@ class LinearModel:
         return result
 
 
+def mean_of(models: Sequence[LinearModel]) -> LinearModel:
+    """Return the model whose logits are the mean of theirs."""
+    weights = np.mean([model.weights.astype(np.float32) for model in models], axis=0)
+    return LinearModel(weights.astype(np.float16), float(np.mean([model.bias for model in models])))
+
+
 def _sentences(folded: str) -> list[str]:
     """Return the sentences of a text that are long enough to order anything; none if it is one sentence."""
     pieces = _SENTENCE_END.split(folded)

@@ -7,6 +7,10 @@ Every figure comes from families that the model of that fold had not seen: attac
 each fold leaves out its share of the clean families too. Families under 50 rows share a fold. Composed spans are
 always in training: they are what the project knows, the other families stand for what it does not. The threshold's
 meaning comes from those unseen clean spans alone.
+
+The linear model is the mean of two fits. One sees the composed spans; the other composed spans too, and those that were
+written one by one. A single fit to all of them has no room for so many wordings: it loses on the other families what it
+wins on theirs.
 """
 
 from __future__ import annotations
@@ -15,7 +19,7 @@ import json
 import logging
 import zlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +27,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfstudy.filter.calibration import Calibration, calibrate
-from selfstudy.filter.composer import compose_attacks, compose_clean, phrases_hash
+from selfstudy.filter.cascade import Cascade
+from selfstudy.filter.composer import WRITTEN, compose_attacks, compose_clean, compose_written, phrases_hash
 from selfstudy.filter.embedded import EmbeddedJudge
+from selfstudy.filter.encoder_training import EncoderSettings, fit_encoder
 from selfstudy.filter.evaluation import MIN_FAMILY_ROWS, evaluate, score_texts
 from selfstudy.filter.examples import Example, read_examples, sha256_of
 from selfstudy.filter.features import Featurizer
-from selfstudy.filter.linear import LinearModel, TrainingSet, TrainingSettings, fit, training_set
+from selfstudy.filter.linear import TrainingSet, TrainingSettings, fit, mean_of, training_set
 from selfstudy.filter.model_file import FilterModel, save_model
 from selfstudy.filter.normalise import fold, unwrap
 from selfstudy.filter.rules import RulesJudge
@@ -36,21 +42,34 @@ from selfstudy.filter.rules import RulesJudge
 log = logging.getLogger(__name__)
 COMPOSED = "composed_"
 _IN_EVERY_FOLD = -1
+_SECOND_SHARE = 0.6
+_ENCODER_FITS = 3
+Indices = NDArray[np.intp]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingPlan:
-    """What to train on. `hard_importance` weighs clean spans that resemble attacks, `clean_importance` the other ones
-    (their limit is the stricter one); `threshold` is for the card."""
+    """What to train on.
+
+    `hard_importance` weighs clean spans that resemble attacks, `clean_importance` the other ones (their limit is the
+    stricter one); `written_rounds` is how often each written span is drawn. `encoder` is the folder of a pretrained
+    BERT model, without which the linear model decides alone; `read_share` is the share of ordinary clean spans that
+    the encoder reads, `encoder_share` its share of the logit. `threshold` is for the card.
+    """
 
     data: tuple[str, ...]
     num_composed_attacks: int = 48_000
     num_composed_clean: int = 26_000
+    written_rounds: int = 2
     hard_importance: float = 1.0
     clean_importance: float = 3.0
     threshold: float = 0.5
     cross_validate: bool = True
     settings: TrainingSettings = field(default_factory=TrainingSettings)
+    encoder: str | None = None
+    encoder_settings: EncoderSettings = field(default_factory=EncoderSettings)
+    read_share: float = 0.01
+    encoder_share: float = 0.2
 
 
 def train(plan: TrainingPlan, model_path: str | Path) -> dict[str, Any]:
@@ -61,11 +80,13 @@ def train(plan: TrainingPlan, model_path: str | Path) -> dict[str, Any]:
     """
     seed = plan.settings.seed
     collected = [example for path in plan.data for example in read_examples(path)]
-    examples = [
-        *collected,
-        *compose_attacks(plan.num_composed_attacks, seed),
-        *compose_clean(plan.num_composed_clean, seed),
+    first = [*compose_attacks(plan.num_composed_attacks, seed), *compose_clean(plan.num_composed_clean, seed)]
+    second = [
+        *compose_attacks(int(_SECOND_SHARE * plan.num_composed_attacks), seed + 1),
+        *compose_clean(int(_SECOND_SHARE * plan.num_composed_clean), seed + 1),
+        *compose_written(plan.written_rounds, seed),
     ]
+    examples = [*collected, *first, *second]
     folded = [unwrap(fold(example.text)) for example in examples]
     features = training_set(
         folded,
@@ -73,16 +94,18 @@ def train(plan: TrainingPlan, model_path: str | Path) -> dict[str, Any]:
         [_importance(example, plan) for example in examples],
     )
     log.info("%d collected and %d composed spans", len(collected), len(examples) - len(collected))
-    calibration, figures = _cross_validate(examples, folded, features, plan)
-    model = fit(features, plan.settings)
-    revision = save_model(model, calibration, model_path)
+    in_fit = np.repeat([(True, True), (True, False), (False, True)], [len(collected), len(first), len(second)], axis=0)
+    spans = _Spans(examples, folded, features, in_fit, plan)
+    doubt, calibration, figures = _cross_validate(spans)
+    revision = save_model(spans.fit(np.arange(len(examples)), doubt), calibration, model_path)
     card = {
         "revision": revision,
         "data": {Path(path).name: sha256_of(path) for path in plan.data},
         "phrases": phrases_hash(),
         "num_collected": len(collected),
         "num_composed": len(examples) - len(collected),
-        "plan": {name: value for name, value in asdict(plan).items() if name != "data"},
+        "pretrained": sha256_of(Path(plan.encoder) / "model.safetensors") if plan.encoder else None,
+        "plan": {name: value for name, value in asdict(plan).items() if name not in ("data", "encoder")},
         "left_out": figures,
     }
     Path(model_path).with_suffix(".json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
@@ -95,27 +118,86 @@ def _importance(example: Example, plan: TrainingPlan) -> float:
     return plan.hard_importance if example.hard else plan.clean_importance
 
 
-def _cross_validate(
-    examples: Sequence[Example], folded: Sequence[str], features: TrainingSet, plan: TrainingPlan
-) -> tuple[Calibration, dict[str, Any] | None]:
-    """Return the calibration, and the figures of each judge with the attack family of each span left out."""
-    featurizer = Featurizer()
+@dataclass(frozen=True, slots=True)
+class _Spans:
+    """All examples, and how both models are fitted to some of them.
+
+    `in_fit` [examples, 2] says which of the two fits of the linear model sees an example.
+    """
+
+    examples: Sequence[Example]
+    folded: Sequence[str]
+    features: TrainingSet
+    in_fit: NDArray[np.bool_]
+    plan: TrainingPlan
+
+    def fit(self, chosen: Indices, doubt: float) -> Cascade:
+        return self.with_encoder(self.fit_linear(chosen), chosen, doubt)
+
+    def fit_linear(self, chosen: Indices) -> Cascade:
+        seen_by_each = [chosen[self.in_fit[chosen, number]] for number in range(2)]
+        return Cascade(mean_of([fit(self.features.subset(seen), self.plan.settings) for seen in seen_by_each]))
+
+    def with_encoder(self, cascade: Cascade, chosen: Indices, doubt: float) -> Cascade:
+        if self.plan.encoder is None:
+            return cascade
+        read = self._reading_list(chosen)
+        encoder = fit_encoder(
+            [self.folded[i] for i in read],
+            [self.examples[i].label for i in read],
+            Path(self.plan.encoder),
+            self.plan.encoder_settings,
+        )
+        return Cascade(cascade.linear, encoder, doubt, self.plan.encoder_share)
+
+    def _reading_list(self, chosen: Indices) -> list[int]:
+        """Return what the encoder reads: rare kinds more often, plentiful ones in part."""
+        rng = np.random.default_rng(self.plan.settings.seed)
+        return [i for i in map(int, chosen) for _ in range(int(_times_read(self.examples[i]) + rng.random()))]
+
+    def texts(self, chosen: Indices) -> list[str]:
+        return [self.folded[int(i)] for i in chosen]
+
+
+def _times_read(example: Example) -> float:
+    if example.family == WRITTEN:
+        return 0.5 if example.label else 1.0
+    if example.family.startswith(COMPOSED):
+        return 0.16
+    if example.label:
+        return 2.0
+    return 1.0 if example.hard else 0.5
+
+
+def _cross_validate(spans: _Spans) -> tuple[float, Calibration, dict[str, Any] | None]:
+    """Return the encoder's doubt, the calibration, and the figures of each judge with each span's family left out."""
+    examples, plan, featurizer = spans.examples, spans.plan, Featurizer()
     folds = folds_of(examples)
-    logits = np.full(len(examples), np.nan, dtype=np.float32)
-    models: list[LinearModel] = []
     used = range(int(folds.max()) + 1) if plan.cross_validate else range(0)
-    for number in used:
-        inside, outside = np.flatnonzero(folds == number), np.flatnonzero(folds != number)
-        models.append(fit(features.subset(outside), plan.settings))
-        logits[inside] = models[-1].logits(featurizer, [folded[i] for i in map(int, inside)])
-        log.info("fold %d of %d: %d spans left out", number + 1, len(used), len(inside))
-    judged = np.flatnonzero(~np.isnan(logits))
-    clean = [i for i in map(int, judged) if not examples[i].label and not examples[i].hard]
+    judged = np.flatnonzero(folds >= 0) if plan.cross_validate else np.zeros(0, dtype=np.intp)
+    clean = [int(i) for i in map(int, judged) if not examples[i].label and not examples[i].hard]
     if not clean:
         # Without unseen clean text the scores have an order but no meaning.
-        seen = [int(i) for i in np.flatnonzero(features.labels == 0)]
-        logits[seen] = fit(features, plan.settings).logits(featurizer, [folded[i] for i in seen])
-        return calibrate(logits[seen], score_texts(RulesJudge(), [examples[i] for i in seen])[0]), None
+        return _calibrated_on_training(spans)
+    coarse = np.full(len(examples), np.nan, dtype=np.float32)
+    models: list[Cascade] = []
+    for number in used:
+        inside = np.flatnonzero(folds == number)
+        models.append(spans.fit_linear(np.flatnonzero(folds != number)))
+        coarse[inside] = models[-1].logits(featurizer, spans.texts(inside))
+        log.info("fold %d of %d: %d spans left out", number + 1, len(used), len(inside))
+    doubt = float(np.quantile(coarse[clean], 1 - plan.read_share))
+    logits = coarse.copy()
+    for first in range(_ENCODER_FITS) if plan.encoder else ():
+        # Each of these encoders leaves several folds out at once: fitting one takes minutes.
+        together = range(first, len(used), _ENCODER_FITS)
+        seen = np.flatnonzero(~np.isin(folds, together))
+        encoder = spans.with_encoder(models[first], seen, doubt).encoder
+        for number in together:
+            inside = np.flatnonzero(folds == number)
+            models[number] = replace(models[number], encoder=encoder, doubt=doubt, share=plan.encoder_share)
+            logits[inside] = models[number].refined(coarse[inside], spans.texts(inside))
+        log.info("encoder %d of %d fitted", first + 1, _ENCODER_FITS)
     by_rules = np.zeros(len(examples))
     by_rules[judged], _ = score_texts(RulesJudge(), [examples[int(i)] for i in judged])
     calibration = calibrate(logits[clean], by_rules[clean])
@@ -125,11 +207,28 @@ def _cross_validate(
         judge = EmbeddedJudge(FilterModel(model, calibration, f"without-{number}"))
         scores[inside], _ = score_texts(judge, [examples[i] for i in map(int, inside)])
     left_out = [examples[int(i)] for i in judged]
-    return calibration, {
-        "embedded": evaluate(left_out, scores[judged], plan.threshold),
-        "embedded+rules": evaluate(left_out, np.maximum(scores, by_rules)[judged], plan.threshold),
-        "rules": evaluate(left_out, by_rules[judged], plan.threshold),
-    }
+    return (
+        doubt,
+        calibration,
+        {
+            "embedded": evaluate(left_out, scores[judged], plan.threshold),
+            "embedded+rules": evaluate(left_out, np.maximum(scores, by_rules)[judged], plan.threshold),
+            "rules": evaluate(left_out, by_rules[judged], plan.threshold),
+        },
+    )
+
+
+def _calibrated_on_training(spans: _Spans) -> tuple[float, Calibration, None]:
+    seen = np.flatnonzero(spans.features.labels == 0)
+    everything = np.arange(len(spans.examples))
+    coarse = spans.fit_linear(everything)
+    logits = coarse.logits(Featurizer(), spans.texts(seen))
+    doubt = float(np.quantile(logits, 1 - spans.plan.read_share))
+    cascade = spans.with_encoder(coarse, everything, doubt)
+    if cascade.encoder is not None:
+        logits = cascade.refined(logits, spans.texts(seen))
+    by_rules, _ = score_texts(RulesJudge(), [spans.examples[int(i)] for i in seen])
+    return doubt, calibrate(logits, by_rules), None
 
 
 def folds_of(examples: Sequence[Example]) -> NDArray[np.int64]:

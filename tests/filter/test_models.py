@@ -2,7 +2,9 @@
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -23,9 +25,8 @@ def write_rows(path: Path, rows: list[dict[str, object]]) -> Path:
     return path
 
 
-@pytest.fixture(scope="module")
-def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two attack families and three clean ones, renamed so that they count as collected."""
+def labelled_rows(path: Path) -> Path:
+    """Write two attack families and three clean ones, renamed so that they count as collected."""
     attacks, clean = compose_attacks(160, 7), compose_clean(300, 7)
     rows: list[dict[str, object]] = [
         {"text": example.text, "label": 1, "family": f"attack-{index % 2}"} for index, example in enumerate(attacks)
@@ -34,14 +35,17 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
         {"text": example.text, "label": 0, "family": f"clean-{index % 3}", "genre": example.genre}
         for index, example in enumerate(clean)
     ]
-    return write_rows(tmp_path_factory.mktemp("data") / "labelled.jsonl", rows)
+    return write_rows(path, rows)
 
 
-def plan_for(data: Path, **changes: object) -> TrainingPlan:
-    settings = TrainingSettings(epochs=1)
-    return TrainingPlan(
-        data=(str(data),), num_composed_attacks=300, num_composed_clean=300, settings=settings, **changes
-    )  # type: ignore[arg-type]
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return labelled_rows(tmp_path_factory.mktemp("data") / "labelled.jsonl")
+
+
+def plan_for(data: Path, **changes: Any) -> TrainingPlan:
+    plan = TrainingPlan(data=(str(data),), settings=TrainingSettings(epochs=1))
+    return replace(plan, num_composed_attacks=300, num_composed_clean=300, written_rounds=0, **changes)
 
 
 def test_training_repeats_byte_for_byte_and_says_what_it_saw(labelled: Path, tmp_path: Path) -> None:
@@ -96,7 +100,7 @@ def damage(path: Path, how: str) -> None:
         case "not a model":
             path.write_bytes(b"<html>not found</html>" * 100)
         case "other format":
-            path.write_bytes(data.replace(b"selfstudy-filter/1", b"selfstudy-filter/9"))
+            path.write_bytes(data.replace(b"selfstudy-filter/2", b"selfstudy-filter/9"))
 
 
 @pytest.mark.parametrize("how", ["missing", "empty", "cut", "flipped bit", "not a model", "other format"])
@@ -105,7 +109,7 @@ def test_a_model_that_cannot_be_trusted_stops_everything_in_one_line(
 ) -> None:
     shipped = load_model()
     path = tmp_path / "model.safetensors"
-    save_model(shipped.linear, shipped.calibration, path)
+    save_model(shipped.cascade, shipped.calibration, path)
     assert load_model(path).revision == shipped.revision
     damage(path, how)
     with pytest.raises(ConfigError) as caught:

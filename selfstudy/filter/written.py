@@ -1,0 +1,46 @@
+"""Spans written one by one, attacks and the clean text beside them: `phrases/written/*.txt`.
+
+A heading, `## attack | de polite-note`, gives the label, the language (English without one) and the group of the lines
+below it. A line is a span with choices (`{one|other}`, see `grammar`); `\\n` in it is a line break.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+
+from selfstudy.filter.grammar import expand
+
+FOLDER = "phrases/written"
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """One line. `label` is True for an attack."""
+
+    label: bool
+    lang: str
+    group: str
+    template: str
+
+    def draw(self, rng: random.Random) -> str:
+        return expand(rng, self.template, {}, english=self.lang == "en").replace("\\n", "\n")
+
+
+@cache
+def written() -> tuple[Written, ...]:
+    """Return all lines, in the order of the files."""
+    files = sorted(resources.files("selfstudy.filter").joinpath(FOLDER).iterdir(), key=lambda file: file.name)
+    lines: list[Written] = []
+    for file in files:
+        label, lang, group = False, "en", ""
+        for line in file.read_text(encoding="utf-8").split("\n"):
+            if line.startswith("## "):
+                kind, _, name = line.removeprefix("## ").partition(" | ")
+                label = {"attack": True, "clean": False}[kind]
+                lang, _, group = name.rpartition(" ")
+            elif line.strip():
+                lines.append(Written(label, lang or "en", group, line.strip()))
+    return tuple(lines)
