@@ -58,6 +58,7 @@ schemas: setup
 
 # The shipped filter model again, from what its README names: make filter-model DATA=FILE ENCODER=FOLDER
 filter-model: setup
+	$(BIN)/pip install --quiet torch==2.13.0
 	$(BIN)/pip install --quiet --editable '.[train]'
 	$(BIN)/selfstudy filter train --data $(DATA) --encoder $(ENCODER) --to selfstudy/filter/model/filter.safetensors
 
