@@ -32,6 +32,8 @@ _REMOVED_WHOLE = {BlockKind.COMMENT, BlockKind.TURN}
 _FENCE_SHARE = 0.5
 # A sentence that scores at least this share of the threshold is worth reading together with its neighbours.
 _DOUBT_SHARE = 0.8
+# Seven in ten clean sentences score less: they have no part in what others say together.
+_LEAST_TOGETHER = 0.1
 _MAX_WINDOW_CHARS = 600
 _COLONS = (":", "\uff1a")
 _QUESTION_MARKS = ("?", "\uff1f", "\u061f")
@@ -125,7 +127,9 @@ class _ChunkFilter:
             if index in self.flagged or verdict.score < doubt:
                 continue
             for first, last in ((index - 1, index), (index, index + 1), (index - 1, index + 1)):
-                if self._is_open_window(first, last):
+                if self._is_open_window(first, last) and all(
+                    one.score >= _LEAST_TOGETHER for one in verdicts[first : last + 1]
+                ):
                     windows[first, last] = None
         if not windows:
             return

@@ -240,6 +240,25 @@ def test_what_is_said_in_two_sentences_is_read_together(chunk_of: MakeChunk) -> 
     assert shown(lifted) == [BEFORE, AFTER]
 
 
+class DoubtfulBesidePlain(Doubtful):
+    """Doubts one sentence, and flags whatever it is read with; plain sentences score next to nothing."""
+
+    def score(self, batch: Sequence[Context]) -> list[Verdict]:
+        doubtful = "explain your answer in one sentence"
+        scores = (
+            0.05 if doubtful not in context.text.lower() else 0.45 if len(context.text) < 40 else 0.9
+            for context in batch
+        )
+        return [verdict(score, self.name) for score in scores]
+
+
+def test_a_plain_sentence_does_not_go_with_a_doubtful_one(chunk_of: MakeChunk) -> None:
+    exercise = "How many people can the raft carry? Explain your answer in one sentence. Then turn the page."
+    (lifted,), removed = lift([chunk_of(exercise)], DoubtfulBesidePlain(), CONFIG)
+    assert not removed
+    assert " ".join(shown(lifted)) == exercise
+
+
 def test_one_doubtful_sentence_alone_stays(chunk_of: MakeChunk) -> None:
     _, removed = lift(
         [chunk_of(f"{BEFORE} Readers of any make may set the question aside here. {AFTER}")], Doubtful(), CONFIG
