@@ -1,4 +1,4 @@
-"""The trained judge: no network, no GPU, one file of about a megabyte.
+"""The trained judge: no network, no GPU, one file of a few megabytes.
 
 It reads every reading of a span (see `normalise`) in windows, takes the worst, and knows where the span stands:
 in a comment, a chat turn or a title an instruction needs less to be one, and beside a removed sentence what

@@ -89,7 +89,8 @@ def load_model(path: str | Path | None = None) -> FilterModel:
         with safe_open(str(path), framework="numpy") as file:
             header = json.loads((file.metadata() or {}).get(_HEADER, "{}"))
             _check_version(path, header)
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+            names = list(file.keys())
+            tensors = {name: file.get_tensor(name) for name in names}
             cascade, calibration = _read(tensors, header["settings"])
     except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
         if isinstance(error, ConfigError):

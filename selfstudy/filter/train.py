@@ -96,8 +96,8 @@ def train(plan: TrainingPlan, model_path: str | Path) -> dict[str, Any]:
     log.info("%d collected and %d composed spans", len(collected), len(examples) - len(collected))
     in_fit = np.repeat([(True, True), (True, False), (False, True)], [len(collected), len(first), len(second)], axis=0)
     spans = _Spans(examples, folded, features, in_fit, plan)
-    doubt, calibration, figures = _cross_validate(spans)
-    revision = save_model(spans.fit(np.arange(len(examples)), doubt), calibration, model_path)
+    cascade, calibration, figures = _fit_and_calibrate(spans)
+    revision = save_model(cascade, calibration, model_path)
     card = {
         "revision": revision,
         "data": {Path(path).name: sha256_of(path) for path in plan.data},
@@ -169,13 +169,13 @@ def _times_read(example: Example) -> float:
     return 1.0 if example.hard else 0.5
 
 
-def _cross_validate(spans: _Spans) -> tuple[float, Calibration, dict[str, Any] | None]:
-    """Return the encoder's doubt, the calibration, and the figures of each judge with each span's family left out."""
+def _fit_and_calibrate(spans: _Spans) -> tuple[Cascade, Calibration, dict[str, Any] | None]:
+    """Return the model of all spans, its calibration, and the figures of each judge with families left out."""
     examples, plan, featurizer = spans.examples, spans.plan, Featurizer()
     folds = folds_of(examples)
     used = range(int(folds.max()) + 1) if plan.cross_validate else range(0)
     judged = np.flatnonzero(folds >= 0) if plan.cross_validate else np.zeros(0, dtype=np.intp)
-    clean = [int(i) for i in map(int, judged) if not examples[i].label and not examples[i].hard]
+    clean = [i for i in map(int, judged) if not examples[i].label and not examples[i].hard]
     if not clean:
         # Without unseen clean text the scores have an order but no meaning.
         return _calibrated_on_training(spans)
@@ -208,7 +208,7 @@ def _cross_validate(spans: _Spans) -> tuple[float, Calibration, dict[str, Any] |
         scores[inside], _ = score_texts(judge, [examples[i] for i in map(int, inside)])
     left_out = [examples[int(i)] for i in judged]
     return (
-        doubt,
+        spans.fit(np.arange(len(examples)), doubt),
         calibration,
         {
             "embedded": evaluate(left_out, scores[judged], plan.threshold),
@@ -218,17 +218,15 @@ def _cross_validate(spans: _Spans) -> tuple[float, Calibration, dict[str, Any] |
     )
 
 
-def _calibrated_on_training(spans: _Spans) -> tuple[float, Calibration, None]:
+def _calibrated_on_training(spans: _Spans) -> tuple[Cascade, Calibration, None]:
     seen = np.flatnonzero(spans.features.labels == 0)
     everything = np.arange(len(spans.examples))
-    coarse = spans.fit_linear(everything)
-    logits = coarse.logits(Featurizer(), spans.texts(seen))
-    doubt = float(np.quantile(logits, 1 - spans.plan.read_share))
-    cascade = spans.with_encoder(coarse, everything, doubt)
-    if cascade.encoder is not None:
-        logits = cascade.refined(logits, spans.texts(seen))
+    linear = spans.fit_linear(everything)
+    coarse = linear.logits(Featurizer(), spans.texts(seen))
+    cascade = spans.with_encoder(linear, everything, float(np.quantile(coarse, 1 - spans.plan.read_share)))
+    logits = coarse if cascade.encoder is None else cascade.refined(coarse, spans.texts(seen))
     by_rules, _ = score_texts(RulesJudge(), [spans.examples[int(i)] for i in seen])
-    return doubt, calibrate(logits, by_rules), None
+    return cascade, calibrate(logits, by_rules), None
 
 
 def folds_of(examples: Sequence[Example]) -> NDArray[np.int64]:

@@ -2,6 +2,7 @@
 
 import random
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from selfstudy.config import ConfigError
 from selfstudy.filter.cascade import ENCODER_LIMIT, Cascade
-from selfstudy.filter.encoder import MAX_PIECES, SPECIAL, Encoder, WordPieces, quantised, restored
+from selfstudy.filter.encoder import MAX_PIECES, SPECIAL, Encoder, Floats, WordPieces, quantised, restored
 from selfstudy.filter.encoder_training import EncoderSettings, fit_encoder
 from selfstudy.filter.features import Featurizer
 from selfstudy.filter.model_file import FilterModel, load_model, save_model
@@ -121,7 +122,8 @@ def test_an_order_behind_padding_is_read(shipped: FilterModel) -> None:
 def test_what_the_linear_model_does_not_doubt_is_not_read(shipped: FilterModel) -> None:
     cascade = shipped.cascade
     assert cascade.encoder is not None
-    unread = Cascade(cascade.linear, WontRead(), cascade.doubt, cascade.share)  # type: ignore[arg-type]
+    wont_read = WontRead(cascade.encoder.pieces, cascade.encoder.tensors, cascade.encoder.num_heads)
+    unread = Cascade(cascade.linear, wont_read, cascade.doubt, cascade.share)
     plain = ["the museum was founded in 1871 and lies in the north of the town."]
     coarse = cascade.linear.logits(Featurizer(), plain)
     assert coarse[0] < cascade.doubt
@@ -130,8 +132,8 @@ def test_what_the_linear_model_does_not_doubt_is_not_read(shipped: FilterModel) 
     )
 
 
-class WontRead:
-    def logits(self, folded: list[str]) -> np.ndarray[Any, Any]:
+class WontRead(Encoder):
+    def logits(self, folded: Sequence[str]) -> Floats:
         assert not folded, "this text should not have been read"
         return np.zeros(0, np.float32)
 

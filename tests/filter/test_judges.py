@@ -228,6 +228,19 @@ def test_nothing_that_is_measured_with_was_written_for_training() -> None:
         assert not together, (line.template, together)
 
 
+def test_nor_is_any_longer_run_of_chinese_or_japanese_shared() -> None:
+    # Laws in Chinese open alike for nine characters ("no unit and no individual may ...").
+    def runs(text: str) -> set[str]:
+        letters = "".join(re.findall(r"[\u3040-\u30ff\u3400-\u9fff]", text))
+        return {letters[start : start + 11] for start in range(len(letters) - 10)}
+
+    measured = {
+        run for text in [*unseen_instructions(), *(one.text for one in held_out_examples())] for run in runs(text)
+    }
+    assert len(measured) > 500
+    assert not [line.template for line in written() if runs(line.template) & measured]
+
+
 def test_ids_of_spans_name_their_text() -> None:
     assert span_id("a") == span_id("a") != span_id("b")
     assert len(span_id("a")) == 12
