@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from selfstudy.config import ConfigError
 from selfstudy.filter.encoder import GROUP, MAX_PIECES, SCALES, SPECIAL, Encoder, WordPieces, quantised
+from selfstudy.filter.examples import sha256_of
 
 log = logging.getLogger(__name__)
 Ids = list[list[int]]
@@ -58,6 +59,19 @@ def fit_encoder(folded: Sequence[str], labels: Sequence[bool], start: Path, sett
     ids = [next(pieces.windows(text)) for text in folded]
     _fit(torch, bert, head, ids, np.array(labels, np.float32), settings)
     return _exported(bert, head, pieces)
+
+
+def check_pretrained(start: Path, settings: EncoderSettings) -> str:
+    """Return the hash of the pretrained weights, so that what is wrong with them is said before minutes of fitting.
+
+    Raises:
+        ConfigError: as `fit_encoder`, or the weights are not in safetensors.
+    """
+    _pretrained(_packages()[1], start, settings.layers)
+    weights = start / "model.safetensors"
+    if not weights.is_file():
+        raise ConfigError([f"{weights}: no such file"])
+    return sha256_of(weights)
 
 
 def _packages() -> tuple[Any, Any]:

@@ -141,6 +141,8 @@ def _read(tensors: dict[str, NDArray[np.generic]], settings: dict[str, Any]) -> 
 
 def _check_version(path: Path, header: dict[str, str]) -> None:
     if header.get("format") != FORMAT:
-        raise ConfigError([f"filter model {path}: format {header.get('format')!r}, expected {FORMAT!r}"])
+        raise ConfigError(
+            [f"filter model {path}: format {header.get('format')!r}, expected {FORMAT!r}; train it again"]
+        )
     if header.get("features") != str(FEATURES_VERSION) or header.get("lexicon") != lexicon_hash():
         raise ConfigError([f"filter model {path}: made by another version of selfstudy; train it again"])

@@ -30,7 +30,7 @@ from selfstudy.filter.calibration import Calibration, calibrate
 from selfstudy.filter.cascade import Cascade
 from selfstudy.filter.composer import WRITTEN, compose_attacks, compose_clean, compose_written, phrases_hash
 from selfstudy.filter.embedded import EmbeddedJudge
-from selfstudy.filter.encoder_training import EncoderSettings, fit_encoder
+from selfstudy.filter.encoder_training import EncoderSettings, check_pretrained, fit_encoder
 from selfstudy.filter.evaluation import MIN_FAMILY_ROWS, evaluate, score_texts
 from selfstudy.filter.examples import Example, read_examples, sha256_of
 from selfstudy.filter.features import Featurizer
@@ -76,9 +76,10 @@ def train(plan: TrainingPlan, model_path: str | Path) -> dict[str, Any]:
     """Fit, calibrate, write the model and its card; return the card.
 
     Raises:
-        ConfigError: the data cannot be read.
+        ConfigError: the data or the pretrained model cannot be read.
     """
     seed = plan.settings.seed
+    pretrained = check_pretrained(Path(plan.encoder), plan.encoder_settings) if plan.encoder else None
     collected = [example for path in plan.data for example in read_examples(path)]
     first = [*compose_attacks(plan.num_composed_attacks, seed), *compose_clean(plan.num_composed_clean, seed)]
     second = [
@@ -104,7 +105,7 @@ def train(plan: TrainingPlan, model_path: str | Path) -> dict[str, Any]:
         "phrases": phrases_hash(),
         "num_collected": len(collected),
         "num_composed": len(examples) - len(collected),
-        "pretrained": sha256_of(Path(plan.encoder) / "model.safetensors") if plan.encoder else None,
+        "pretrained": pretrained,
         "plan": {name: value for name, value in asdict(plan).items() if name not in ("data", "encoder")},
         "left_out": figures,
     }

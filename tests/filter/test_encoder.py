@@ -223,6 +223,17 @@ def test_a_folder_without_a_model_is_one_line(tmp_path: Path) -> None:
         fit_encoder([ORDER], [True], tmp_path, EncoderSettings())
 
 
+def test_a_pretrained_model_is_refused_before_anything_is_fitted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("torch", reason="torch is not installed")
+    pytest.importorskip("transformers", reason="transformers is not installed")
+    monkeypatch.setattr("selfstudy.filter.train.compose_attacks", None)
+    plan = TrainingPlan(data=(str(labelled_rows(tmp_path / "labelled.jsonl")),), encoder=str(tmp_path))
+    with pytest.raises(ConfigError, match="no BERT model can be read"):
+        train(plan, tmp_path / "model.safetensors")
+
+
 def test_training_an_encoder_without_torch_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
