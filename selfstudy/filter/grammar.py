@@ -14,7 +14,8 @@ from typing import Any
 
 import yaml
 
-_SLOT = re.compile(r"\{([^{}]*)\}")
+# A name or a choice; other braces, as in JSON, stay as they are.
+_SLOT = re.compile(r"\{(\w+|[^{}]*\|[^{}]*)\}")
 _ARTICLE = re.compile(r"\b([Aa]) (?=(?!us|uni|eu|one)[aeiou])")
 _SPACES = re.compile(r" {2,}")
 

@@ -7,6 +7,7 @@ below it. A line is a span with choices (`{one|other}`, see `grammar`); `\\n` in
 from __future__ import annotations
 
 import random
+import re
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -14,6 +15,8 @@ from importlib import resources
 from selfstudy.filter.grammar import expand
 
 FOLDER = "phrases/written"
+# A span may begin with "## " too.
+_HEADING = re.compile(r"## (?P<label>attack|clean) \| (?:(?P<lang>[a-z]{2}) )?(?P<group>\S+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +40,8 @@ def written() -> tuple[Written, ...]:
     for file in files:
         label, lang, group = False, "en", ""
         for line in file.read_text(encoding="utf-8").split("\n"):
-            if line.startswith("## "):
-                kind, _, name = line.removeprefix("## ").partition(" | ")
-                label = {"attack": True, "clean": False}[kind]
-                lang, _, group = name.rpartition(" ")
+            if heading := _HEADING.fullmatch(line):
+                label, lang, group = heading["label"] == "attack", heading["lang"] or "", heading["group"]
             elif line.strip():
                 lines.append(Written(label, lang or "en", group, line.strip()))
     return tuple(lines)
