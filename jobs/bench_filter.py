@@ -5,8 +5,8 @@ Reads: real documents where $SELFSTUDY_DOCUMENTS names a folder of JSONL shards 
 random sentence, paragraph and markup borders of the raw texts and sends the result through the pipeline's own
 normaliser, splitter, chunker and filter. Figures: sentences/s of process time on one core; the share of planted
 characters that reaches a prompt (by runs of four words); the share of the other characters that is lost, white space
-not counted; recall and clean text kept of the spans in `injection_heldout.jsonl`, which were written apart from those
-for training, half of them near misses.
+not counted; recall and clean text kept of spans that were written apart from those for training: in
+`injection_heldout.jsonl` half are near misses, in `injection_exam.jsonl` half are what documents hold.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
+from numpy.typing import NDArray
 
 from jobs.planting import Planted, plant, shared, shingles, words_of
 from selfstudy.cleaned import blank
@@ -39,6 +41,7 @@ from selfstudy.text.sentences import split_sentences
 
 _SAMPLE = Path(__file__).parent / "sample" / "corpus"
 _HELD_OUT = Path(__file__).parent / "injection_heldout.jsonl"
+_EXAM = Path(__file__).parent / "injection_exam.jsonl"
 _MAX_SENTENCES = 20_000
 _SENTENCES_PER_CALL = 40
 _FORMAT_OF = {".md": "markdown", ".html": "html", ".txt": "plain"}
@@ -56,7 +59,7 @@ def bench_filter(kinds: Sequence[str | list[str]] = ("rules", "embedded", ["embe
     texts = _documents()
     rng = random.Random(0)
     planted = [plant(text.text, text.text_format, unseen_instructions(), rng) for text in texts]
-    held_out = held_out_examples()
+    held_out, exam = held_out_examples(), exam_examples()
     figures: dict[str, Any] = {"num_documents": len(texts), "num_planted": sum(len(one.attacks) for one in planted)}
     for kind in kinds:
         config = FilterConfig(kind=kind)
@@ -64,13 +67,19 @@ def bench_filter(kinds: Sequence[str | list[str]] = ("rules", "embedded", ["embe
         assert judge is not None
         name = kind if isinstance(kind, str) else "+".join(kind)
         figures[name] = {"sentences_per_s": _speed(judge, texts)} | _outcome(judge, config, texts, planted)
-        figures[name]["held_out"] = _on_held_out(judge, config, held_out)
+        figures[name]["held_out"] = _on_written(judge, config, held_out)
+        figures[name]["exam"] = _on_written(judge, config, exam)
     return figures
 
 
 def held_out_examples() -> list[Example]:
     """Return spans that nothing was trained on: attacks and near misses, in eight languages."""
     return read_examples(_HELD_OUT)
+
+
+def exam_examples() -> list[Example]:
+    """Return spans that no choice was made with either: attacks and what documents hold, in eight languages."""
+    return read_examples(_EXAM)
 
 
 def unseen_instructions() -> list[str]:
@@ -80,11 +89,18 @@ def unseen_instructions() -> list[str]:
     return instructions
 
 
-def _on_held_out(judge: Judge, config: FilterConfig, examples: Sequence[Example]) -> dict[str, Any]:
+def _on_written(judge: Judge, config: FilterConfig, examples: Sequence[Example]) -> dict[str, Any]:
     scores, _ = score_texts(judge, examples)
     figures = evaluate(examples, scores, config.threshold)
     recall = {name: family["recall"] for name, family in figures["families"].items()}
-    return {"auc": figures["auc"], "recall": recall, "near_misses_kept": figures["hard_clean_kept"]}
+    kept = {lang: _kept(examples, scores, config.threshold, lang) for lang in ("en", "other")}
+    return {"auc": figures["auc"], "recall": recall, "clean_kept": kept}
+
+
+def _kept(examples: Sequence[Example], scores: NDArray[np.float64], threshold: float, lang: str) -> float:
+    """Return the share of the clean spans that stay, of English or of what is not."""
+    clean = np.array([not one.label and (one.lang == "en") == (lang == "en") for one in examples])
+    return float((scores[clean] < threshold).mean())
 
 
 def _documents() -> list[_Text]:

@@ -18,30 +18,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfstudy.config import ConfigError
-from selfstudy.filter.encoder import GROUP, MAX_PIECES, SCALES, SPECIAL, Encoder, WordPieces, quantised
+from selfstudy.filter.encoder import GROUP, MAX_PIECES, SCALES, SPECIAL, Encoder, Pieces, WordPieces, quantised
 from selfstudy.filter.examples import sha256_of
 
 log = logging.getLogger(__name__)
-Ids = list[list[int]]
 _LOG_EVERY = 200
+_DROPOUT = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncoderSettings:
     """`least_count` is how often a piece must occur to stay in the vocabulary; `head_rate` is the new head's."""
 
-    layers: int = 3
+    layers: int = 4
     batch: int = 48
     epochs: int = 1
-    rate: float = 2e-4
+    rate: float = 1.3e-4
     head_rate: float = 2e-3
     warm_up: int = 80
     least_count: int = 4
     seed: int = 0
 
 
-def fit_encoder(folded: Sequence[str], labels: Sequence[bool], start: Path, settings: EncoderSettings) -> Encoder:
-    """Return an encoder fitted to the texts.
+def fit_encoder(
+    folded: Sequence[str], labels: Sequence[bool], importance: Sequence[float], start: Path, settings: EncoderSettings
+) -> Encoder:
+    """Return an encoder fitted to the texts; `importance` weighs the loss of each.
 
     Raises:
         ConfigError: the folder holds no BERT model, or one of odd widths; torch or transformers is not installed.
@@ -55,10 +57,19 @@ def fit_encoder(folded: Sequence[str], labels: Sequence[bool], start: Path, sett
     bert.embeddings.word_embeddings = torch.nn.Embedding.from_pretrained(
         bert.embeddings.word_embeddings.weight.detach()[rows], freeze=False
     )
+    # At first they say nothing, so that the pretrained layers read what they know.
+    parts = torch.nn.Embedding.from_pretrained(torch.zeros(pieces.num_parts, bert.config.hidden_size), freeze=False)
     head = torch.nn.Linear(2 * bert.config.hidden_size, 1)
-    ids = [next(pieces.windows(text)) for text in folded]
-    _fit(torch, bert, head, ids, np.array(labels, np.float32), settings)
-    return _exported(bert, head, pieces)
+    network = torch.nn.ModuleDict({"bert": bert, "parts": parts, "head": head})
+    windows = [next(pieces.windows(text)) for text in folded]
+    _fit(torch, network, windows, np.array([labels, importance], np.float32), settings)
+    return _exported(network, pieces)
+
+
+def use_one_core() -> None:
+    """Make torch add in one order, whatever the machine's number of cores."""
+    _packages()[0].set_num_threads(1)
+    logging.basicConfig(level=log.getEffectiveLevel(), format="%(message)s")
 
 
 def check_pretrained(start: Path, settings: EncoderSettings) -> str:
@@ -104,7 +115,7 @@ def _pretrained(transformers: Any, start: Path, num_layers: int) -> tuple[Any, W
 
 
 def _frequent(everything: WordPieces, folded: Sequence[str], least_count: int) -> WordPieces:
-    counts = Counter(index for text in folded for index in everything.ids(text))
+    counts = Counter(index for text in folded for index, _ in everything.pieces(text))
     return WordPieces(
         [
             piece
@@ -117,31 +128,34 @@ def _frequent(everything: WordPieces, folded: Sequence[str], least_count: int) -
     )
 
 
-def _fit(torch: Any, bert: Any, head: Any, ids: Ids, labels: NDArray[np.float32], settings: EncoderSettings) -> None:
+def _fit(
+    torch: Any, network: Any, windows: Sequence[Pieces], targets: NDArray[np.float32], settings: EncoderSettings
+) -> None:
+    """Fit the network to windows and their `targets` [label and importance, windows]."""
     rng = np.random.default_rng(settings.seed)
-    batches = [batch for _ in range(settings.epochs) for batch in _batches(ids, settings.batch, rng)]
+    batches = [batch for _ in range(settings.epochs) for batch in _batches(windows, settings.batch, rng)]
     rng.shuffle(batches)
     optimiser = torch.optim.AdamW(
         [
-            {"params": bert.parameters(), "peak": settings.rate},
-            {"params": head.parameters(), "peak": settings.head_rate},
+            {"params": network["bert"].parameters(), "peak": settings.rate},
+            {"params": network["parts"].parameters(), "peak": settings.head_rate},
+            {"params": network["head"].parameters(), "peak": settings.head_rate},
         ],
         lr=settings.rate,
         weight_decay=0.01,
     )
-    dropout = torch.nn.Dropout(0.1)
-    bert.train()
+    network.train()
     mean_loss = 0.0
     for number, batch in enumerate(batches):
         progress = min(1.0, (number + 1) / settings.warm_up) * (1 - number / len(batches))
         for group in optimiser.param_groups:
             group["lr"] = group["peak"] * progress
-        tokens, mask = _padded(torch, [ids[index] for index in batch])
-        with torch.autocast("cpu", torch.bfloat16):
-            states = bert(input_ids=tokens, attention_mask=mask).last_hidden_state.float()
-        read = torch.cat([_mean(states, mask), _maximum(states, mask)], 1)
-        logits = head(dropout(read))[:, 0]
-        loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, torch.tensor(labels[batch]))
+        labels, importance = torch.tensor(targets[:, batch])
+        logits = _logits(torch, network, [windows[index] for index in batch])
+        losses = torch.nn.functional.binary_cross_entropy_with_logits(
+            logits, labels, weight=importance, reduction="sum"
+        )
+        loss = losses / importance.sum()
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -150,22 +164,34 @@ def _fit(torch: Any, bert: Any, head: Any, ids: Ids, labels: NDArray[np.float32]
             log.info("encoder: batch %d of %d: mean loss %.4f", number + 1, len(batches), mean_loss)
 
 
-def _batches(ids: Ids, size: int, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
+def _logits(torch: Any, network: Any, windows: Sequence[Pieces]) -> Any:
+    """Return one logit per window."""
+    tokens, parts, mask = _padded(torch, windows)
+    bert = network["bert"]
+    embedded = bert.embeddings.word_embeddings(tokens) + network["parts"](parts)
+    with torch.autocast("cpu", torch.bfloat16, enabled=network.training):
+        states = bert(inputs_embeds=embedded, attention_mask=mask).last_hidden_state.float()
+    read = torch.cat([_mean(states, mask), _maximum(states, mask)], 1)
+    return network["head"](torch.nn.functional.dropout(read, _DROPOUT, network.training))[:, 0]
+
+
+def _batches(windows: Sequence[Pieces], size: int, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
     """Yield the rows of each batch: drawn at random, texts of a length together."""
-    order = rng.permutation(len(ids))
+    order = rng.permutation(len(windows))
     for start in range(0, len(order), 20 * size):
-        some = sorted(order[start : start + 20 * size], key=lambda index: len(ids[index]))
+        some = sorted(order[start : start + 20 * size], key=lambda index: len(windows[index]))
         for first in range(0, len(some), size):
             yield np.array(some[first : first + size])
 
 
-def _padded(torch: Any, ids: Ids) -> tuple[Any, Any]:
-    tokens = torch.zeros(len(ids), max(map(len, ids)), dtype=torch.long)
-    mask = torch.zeros_like(tokens)
-    for row, pieces in enumerate(ids):
-        tokens[row, : len(pieces)] = torch.tensor(pieces)
-        mask[row, : len(pieces)] = 1
-    return tokens, mask
+def _padded(torch: Any, windows: Sequence[Pieces]) -> tuple[Any, Any, Any]:
+    """Return the pieces, the parts of their words and where there are any, each [windows, longest]."""
+    both = torch.zeros(2, len(windows), max(map(len, windows)), dtype=torch.long)
+    mask = torch.zeros_like(both[0])
+    for row, window in enumerate(windows):
+        both[:, row, : len(window)] = torch.tensor(window).T
+        mask[row, : len(window)] = 1
+    return both[0], both[1], mask
 
 
 def _mean(states: Any, mask: Any) -> Any:
@@ -177,7 +203,8 @@ def _maximum(states: Any, mask: Any) -> Any:
     return (states - 1e4 * (1 - mask[..., None].float())).max(1).values
 
 
-def _exported(bert: Any, head: Any, pieces: WordPieces) -> Encoder:
+def _exported(network: Any, pieces: WordPieces) -> Encoder:
+    bert = network["bert"]
     tensors: dict[str, NDArray[np.generic]] = {}
 
     def keep(name: str, *modules: Any) -> None:
@@ -194,6 +221,7 @@ def _exported(bert: Any, head: Any, pieces: WordPieces) -> Encoder:
     embeddings = bert.embeddings
     words = embeddings.word_embeddings.weight.detach().numpy()
     tensors["embedding"], tensors["embedding" + SCALES] = quantised(words.T)
+    tensors["parts"] = network["parts"].weight.detach().numpy().astype(np.float16)
     places = embeddings.position_embeddings.weight[:MAX_PIECES] + embeddings.token_type_embeddings.weight[0]
     tensors["positions"] = places.detach().numpy().astype(np.float16)
     keep_norm("embedding", embeddings.LayerNorm)
@@ -205,6 +233,6 @@ def _exported(bert: Any, head: Any, pieces: WordPieces) -> Encoder:
         keep(f"{number}.inner", layer.intermediate.dense)
         keep(f"{number}.outer", layer.output.dense)
         keep_norm(f"{number}.outer", layer.output.LayerNorm)
-    tensors["head.weight"] = head.weight.detach().numpy()[0].astype(np.float16)
-    tensors["head.bias"] = head.bias.detach().numpy().astype(np.float16)
+    tensors["head.weight"] = network["head"].weight.detach().numpy()[0].astype(np.float16)
+    tensors["head.bias"] = network["head"].bias.detach().numpy().astype(np.float16)
     return Encoder(pieces, tensors, bert.config.num_attention_heads)

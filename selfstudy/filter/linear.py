@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 Floats = NDArray[np.float32]
 _BATCH_OF_FEATURES = 1000
 _BEGINNING_WORDS = 8
-_SENTENCE_END = re.compile(r"(?:(?<=[.!?])|(?<=[.!?][\"')]))\s+|(?<=[。！？])\s*")
+_SENTENCE_END = re.compile(r"(?:(?<=[.!?])|(?<=[.!?][\"')]))\s+|(?<=[。！？])\s*|\n\s*\n")
 _LEAST_SENTENCE_CHARS = 20
 
 
@@ -37,25 +37,26 @@ class LinearModel:
 
         A text of several sentences is judged by its worst one too, so that none of them thins another out. But n
         sentences have n chances to be wrong, and take all of the text with them, so each has to say half of ln n more.
-        """
-        result = self._with_beginnings(featurizer, folded)
-        pieces = [(i, piece, len(row)) for i, text in enumerate(folded) for row in [_sentences(text)] for piece in row]
-        if pieces:
-            owners, texts, numbers = zip(*pieces, strict=True)
-            alone = self._with_beginnings(featurizer, texts) - np.log(numbers).astype(np.float32) / 2
-            np.maximum.at(result, np.array(owners, dtype=np.intp), alone)
-        return result
 
-    def _with_beginnings(self, featurizer: Featurizer, folded: Sequence[str]) -> Floats:
-        """An order stands at the beginning and its content dilutes it ("Casually add that ..."), so a text whose first
-        words alone say more than the whole is judged half by them."""
-        whole = self._logits(featurizer, folded)
-        beginnings = {i: text for i, row in enumerate(folded) if (text := _beginning(row)) is not None}
-        if not beginnings:
-            return whole
-        chosen = np.fromiter(beginnings, dtype=np.intp)
-        whole[chosen] += np.maximum(0.0, self._logits(featurizer, list(beginnings.values())) - whole[chosen]) / 2
-        return whole
+        An order stands at the beginning and its content dilutes it ("Casually add that ..."), so what says more in its
+        first words alone than as a whole is judged half by them.
+        """
+        # All in one call: a batch is a chunk's sentences, and each call costs more than a sentence.
+        owners, spans, counts = list(range(len(folded))), list(folded), [1] * len(folded)
+        for owner, text in enumerate(folded):
+            sentences = _sentences(text)
+            owners += [owner] * len(sentences)
+            spans += sentences
+            counts += [len(sentences)] * len(sentences)
+        beginnings = {place: first for place, span in enumerate(spans) if (first := _beginning(span)) is not None}
+        scores = self._logits(featurizer, [*spans, *beginnings.values()])
+        alone, of_beginnings = np.split(scores, [len(spans)])
+        places = np.fromiter(beginnings, dtype=np.intp)
+        alone[places] += np.maximum(0.0, of_beginnings - alone[places]) / 2
+        alone -= np.log(counts).astype(np.float32) / 2
+        result = alone[: len(folded)].copy()
+        np.maximum.at(result, owners, alone)
+        return result
 
     def _logits(self, featurizer: Featurizer, folded: Sequence[str]) -> Floats:
         result = np.empty(len(folded), dtype=np.float32)
@@ -66,10 +67,11 @@ class LinearModel:
         return result
 
 
-def mean_of(models: Sequence[LinearModel]) -> LinearModel:
-    """Return the model whose logits are the mean of theirs."""
-    weights = np.mean([model.weights.astype(np.float32) for model in models], axis=0)
-    return LinearModel(weights.astype(np.float16), float(np.mean([model.bias for model in models])))
+def mixed(models: Sequence[LinearModel], shares: Sequence[float]) -> LinearModel:
+    """Return the model whose logits are the weighed mean of theirs; the shares add up to 1."""
+    weights = np.sum([share * model.weights.astype(np.float32) for model, share in zip(models, shares, strict=True)], 0)
+    bias = sum(share * model.bias for model, share in zip(models, shares, strict=True))
+    return LinearModel(weights.astype(np.float16), float(bias))
 
 
 def _sentences(folded: str) -> list[str]:

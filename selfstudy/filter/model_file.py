@@ -25,7 +25,7 @@ from selfstudy.filter.encoder import Encoder, WordPieces
 from selfstudy.filter.features import FEATURES_VERSION, NUM_FEATURES
 from selfstudy.filter.linear import LinearModel
 
-FORMAT = "selfstudy-filter/2"
+FORMAT = "selfstudy-filter/3"
 SHIPPED = "model/filter.safetensors"
 _REVISION_HEX_CHARS = 12
 _HEADER = "selfstudy"
@@ -111,6 +111,7 @@ def _settings(cascade: Cascade, calibration: Calibration) -> dict[str, Any]:
         "bias": cascade.linear.bias,
         "doubt": cascade.doubt,
         "share": cascade.share,
+        "alone": cascade.alone,
         "heads": cascade.encoder.num_heads if cascade.encoder else 0,
         "calibration": [list(calibration.logits), list(calibration.scores)],
     }
@@ -134,7 +135,7 @@ def _read(tensors: dict[str, NDArray[np.generic]], settings: dict[str, Any]) -> 
     weights: NDArray[Any] = tensors[_WEIGHTS]
     linear = LinearModel(weights, settings["bias"])
     return (
-        Cascade(linear, encoder, settings["doubt"], settings["share"]),
+        Cascade(linear, encoder, *(settings[name] for name in ("doubt", "share", "alone"))),
         Calibration(*map(tuple, settings["calibration"])),
     )
 

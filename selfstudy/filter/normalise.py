@@ -1,7 +1,8 @@
 """Undo what hides words from a judge. Only judges see the result; the stored text is never changed.
 
 `views` gives the readings of a span: first its folded text, then what is encoded in it (base64, hex, percent,
-rot13, leetspeak, Unicode tag characters). A span is as instruction-like as its worst reading.
+rot13, leetspeak, Unicode tag characters) or shouted in the middle of it. A span is as instruction-like as its worst
+reading.
 """
 
 import base64
@@ -55,6 +56,8 @@ _FOREIGN = re.compile(r"[\u0370-\u058f]")
 _ASCII_LETTER = re.compile(r"[a-z]")
 _SPACED = re.compile(r"(?<!\w)(?:\w([ .\-_*·|/]))(?:\w\1){2,}\w(?!\w)(?:[ ]{2,}(?:\w\1){1,}\w(?!\w))*")
 _ENTITY = re.compile(r"&(?:#\d{1,7}|#x[0-9a-f]{1,6}|[a-z]{2,8}\d?);", re.IGNORECASE)
+# A line break that was written out; what goes on in small letters is a path.
+_WRITTEN_BREAK = re.compile(r"\\[nrt](?![a-z])")
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2}))")
 _BASE64 = re.compile(r"(?<![A-Za-z0-9+/=_-])[A-Za-z0-9+/_-]{16,}={0,2}")
 _HEX = re.compile(r"(?<![0-9a-fA-F])(?:[0-9a-fA-F]{2}[ :,]?){10,}(?![0-9a-fA-F])")
@@ -72,8 +75,14 @@ _TAG_CHARACTERS = re.compile("[\U000e0020-\U000e007e]{4,}")
 _WRAPPING = re.compile(r"<!--+|--+>|^\W*?(?:/\*+|//+|#+|\{#|[-*+•>|])\s|\*+/|#\}|\s\|$|^\(?\d{1,3}[.)]\s")
 _MIN_DECODED_CHARS = 10
 _MAX_ENCODED_CHARS = 20_000
+_SHOUTED = r"\b[A-ZÀ-Þ]+(?:[ ,'’-]+[A-ZÀ-Þ]+){2,}\b"
+_SHOUTED_RUN = re.compile(_SHOUTED)
+_SAID = re.compile(r"\b\w*[a-zß-ÿ]\w*")
+_LEAST_SAID_WORDS = 4
 # An ASCII text without any of these has one reading, itself in lower case (rot13 apart).
-_SUSPICIOUS = re.compile(r"[&\\%<]|\S{24}|\b\w[ .*_|/-]\w[ .*_|/-]\w\b|[a-z][0-9@$!][a-z]", re.IGNORECASE)
+_SUSPICIOUS = re.compile(
+    r"[&\\%<]|\S{24}|\b\w[ .*_|/-]\w[ .*_|/-]\w\b|[a-z][0-9@$!][a-z]|(?-i:" + _SHOUTED + ")", re.IGNORECASE
+)
 
 
 def fold(text: str) -> str:
@@ -86,6 +95,7 @@ def fold(text: str) -> str:
         text = _ENTITY.sub(lambda match: html.unescape(match[0]), text)
     if "\\" in text:
         text = _ESCAPE.sub(lambda match: chr(int(match[1] or match[2], 16)), text)
+        text = _WRITTEN_BREAK.sub("\n", text)
     if not text.isascii():
         text = unicodedata.normalize("NFKC", text).casefold().translate(_FOLD)
         if _FOREIGN.search(text) and _ASCII_LETTER.search(text):
@@ -133,6 +143,10 @@ def _payloads(text: str, folded: str) -> list[str]:
         payloads.append(_LEET_WORD.sub(lambda match: match[0].translate(_LEET), folded))
     if rotated := _rot13(folded):
         payloads.append(rotated)
+    shouted = _SHOUTED_RUN.findall(text)
+    if shouted and len(_SAID.findall(text)) >= _LEAST_SAID_WORDS:
+        # What is shouted into a sentence is a sentence of its own.
+        payloads += shouted
     return payloads
 
 

@@ -8,17 +8,20 @@ each fold leaves out its share of the clean families too. Families under 50 rows
 always in training: they are what the project knows, the other families stand for what it does not. The threshold's
 meaning comes from those unseen clean spans alone.
 
-The linear model is the mean of two fits. One sees the composed spans; the other composed spans too, and those that were
-written one by one. A single fit to all of them has no room for so many wordings: it loses on the other families what it
-wins on theirs.
+The linear model is the mean of two fits. One sees the composed spans; the other, with less weight, composed spans too,
+and those that were written one by one. A single fit to all of them has no room for so many wordings: it loses on the
+other families what it wins on theirs. The encoder reads English alone, the only language that its pretrained layers
+know.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import multiprocessing
 import zlib
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -26,15 +29,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from selfstudy.filter.calibration import Calibration, calibrate
+from selfstudy.filter.calibration import Calibration, calibrate, expected_share_lost
 from selfstudy.filter.cascade import Cascade
 from selfstudy.filter.composer import WRITTEN, compose_attacks, compose_clean, compose_written, phrases_hash
 from selfstudy.filter.embedded import EmbeddedJudge
-from selfstudy.filter.encoder_training import EncoderSettings, check_pretrained, fit_encoder
+from selfstudy.filter.encoder import Encoder
+from selfstudy.filter.encoder_training import EncoderSettings, check_pretrained, fit_encoder, use_one_core
 from selfstudy.filter.evaluation import MIN_FAMILY_ROWS, evaluate, score_texts
 from selfstudy.filter.examples import Example, read_examples, sha256_of
 from selfstudy.filter.features import Featurizer
-from selfstudy.filter.linear import TrainingSet, TrainingSettings, fit, mean_of, training_set
+from selfstudy.filter.linear import LinearModel, TrainingSet, TrainingSettings, fit, mixed, training_set
 from selfstudy.filter.model_file import FilterModel, save_model
 from selfstudy.filter.normalise import fold, unwrap
 from selfstudy.filter.rules import RulesJudge
@@ -43,7 +47,8 @@ log = logging.getLogger(__name__)
 COMPOSED = "composed_"
 _IN_EVERY_FOLD = -1
 _SECOND_SHARE = 0.6
-_ENCODER_FITS = 3
+_SHARES_OF_FITS = (0.8, 0.2)
+_ENCODER_FITS = 5
 Indices = NDArray[np.intp]
 
 
@@ -60,7 +65,7 @@ class TrainingPlan:
     data: tuple[str, ...]
     num_composed_attacks: int = 48_000
     num_composed_clean: int = 26_000
-    written_rounds: int = 2
+    written_rounds: int = 1
     hard_importance: float = 1.0
     clean_importance: float = 3.0
     threshold: float = 0.5
@@ -68,8 +73,8 @@ class TrainingPlan:
     settings: TrainingSettings = field(default_factory=TrainingSettings)
     encoder: str | None = None
     encoder_settings: EncoderSettings = field(default_factory=EncoderSettings)
-    read_share: float = 0.01
-    encoder_share: float = 0.2
+    read_share: float = 0.0125
+    encoder_share: float = 0.25
 
 
 def train(plan: TrainingPlan, model_path: str | Path) -> dict[str, Any]:
@@ -132,29 +137,35 @@ class _Spans:
     in_fit: NDArray[np.bool_]
     plan: TrainingPlan
 
-    def fit(self, chosen: Indices, doubt: float) -> Cascade:
-        return self.with_encoder(self.fit_linear(chosen), chosen, doubt)
-
-    def fit_linear(self, chosen: Indices) -> Cascade:
+    def fit_linear(self, chosen: Indices) -> LinearModel:
         seen_by_each = [chosen[self.in_fit[chosen, number]] for number in range(2)]
-        return Cascade(mean_of([fit(self.features.subset(seen), self.plan.settings) for seen in seen_by_each]))
+        return mixed([fit(self.features.subset(seen), self.plan.settings) for seen in seen_by_each], _SHARES_OF_FITS)
 
-    def with_encoder(self, cascade: Cascade, chosen: Indices, doubt: float) -> Cascade:
+    def fit_encoders(self, choices: Sequence[Indices]) -> list[Encoder]:
+        """Fit an encoder to each choice of the spans, all at once and each on one core: whatever the number of cores,
+        the result is the same."""
         if self.plan.encoder is None:
-            return cascade
+            return []
+        with ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn"), initializer=use_one_core) as pool:
+            fits = [pool.submit(fit_encoder, *self._encoder_data(chosen)) for chosen in choices]
+            return [fit.result() for fit in fits]
+
+    def _encoder_data(self, chosen: Indices) -> tuple[Any, ...]:
+        assert self.plan.encoder is not None
         read = self._reading_list(chosen)
-        encoder = fit_encoder(
+        return (
             [self.folded[i] for i in read],
             [self.examples[i].label for i in read],
+            [float(self.features.importance[i]) for i in read],
             Path(self.plan.encoder),
             self.plan.encoder_settings,
         )
-        return Cascade(cascade.linear, encoder, doubt, self.plan.encoder_share)
 
     def _reading_list(self, chosen: Indices) -> list[int]:
         """Return what the encoder reads: rare kinds more often, plentiful ones in part."""
         rng = np.random.default_rng(self.plan.settings.seed)
-        return [i for i in map(int, chosen) for _ in range(int(_times_read(self.examples[i]) + rng.random()))]
+        english = [i for i in map(int, chosen) if self.examples[i].lang == "en"]
+        return [i for i in english for _ in range(int(_times_read(self.examples[i]) + rng.random()))]
 
     def texts(self, chosen: Indices) -> list[str]:
         return [self.folded[int(i)] for i in chosen]
@@ -164,10 +175,8 @@ def _times_read(example: Example) -> float:
     if example.family == WRITTEN:
         return 0.5 if example.label else 1.0
     if example.family.startswith(COMPOSED):
-        return 0.16
-    if example.label:
-        return 2.0
-    return 1.0 if example.hard else 0.5
+        return 0.12
+    return 2.0 if example.label else 1.0
 
 
 def _fit_and_calibrate(spans: _Spans) -> tuple[Cascade, Calibration, dict[str, Any] | None]:
@@ -184,21 +193,20 @@ def _fit_and_calibrate(spans: _Spans) -> tuple[Cascade, Calibration, dict[str, A
     models: list[Cascade] = []
     for number in used:
         inside = np.flatnonzero(folds == number)
-        models.append(spans.fit_linear(np.flatnonzero(folds != number)))
+        models.append(Cascade(spans.fit_linear(np.flatnonzero(folds != number))))
         coarse[inside] = models[-1].logits(featurizer, spans.texts(inside))
         log.info("fold %d of %d: %d spans left out", number + 1, len(used), len(inside))
-    doubt = float(np.quantile(coarse[clean], 1 - plan.read_share))
-    logits = coarse.copy()
-    for first in range(_ENCODER_FITS) if plan.encoder else ():
-        # Each of these encoders leaves several folds out at once: fitting one takes minutes.
-        together = range(first, len(used), _ENCODER_FITS)
-        seen = np.flatnonzero(~np.isin(folds, together))
-        encoder = spans.with_encoder(models[first], seen, doubt).encoder
-        for number in together:
-            inside = np.flatnonzero(folds == number)
-            models[number] = replace(models[number], encoder=encoder, doubt=doubt, share=plan.encoder_share)
-            logits[inside] = models[number].refined(coarse[inside], spans.texts(inside))
-        log.info("encoder %d of %d fitted", first + 1, _ENCODER_FITS)
+    whole, logits = Cascade(spans.fit_linear(np.arange(len(examples)))), coarse
+    if plan.encoder:
+        # Fitting an encoder takes minutes, so each leaves several folds out at once.
+        groups = np.where(folds < 0, folds, folds % _ENCODER_FITS)
+        encoders = spans.fit_encoders([np.flatnonzero(groups != number) for number in range(_ENCODER_FITS + 1)])
+        models = [
+            replace(model, encoder=encoders[number % _ENCODER_FITS], share=plan.encoder_share)
+            for number, model in enumerate(models)
+        ]
+        models, logits = _with_borders(spans, models, folds, coarse, np.array(clean))
+        whole = replace(models[0], linear=whole.linear, encoder=encoders[-1])
     by_rules = np.zeros(len(examples))
     by_rules[judged], _ = score_texts(RulesJudge(), [examples[int(i)] for i in judged])
     calibration = calibrate(logits[clean], by_rules[clean])
@@ -209,7 +217,7 @@ def _fit_and_calibrate(spans: _Spans) -> tuple[Cascade, Calibration, dict[str, A
         scores[inside], _ = score_texts(judge, [examples[i] for i in map(int, inside)])
     left_out = [examples[int(i)] for i in judged]
     return (
-        spans.fit(np.arange(len(examples)), doubt),
+        whole,
         calibration,
         {
             "embedded": evaluate(left_out, scores[judged], plan.threshold),
@@ -219,13 +227,41 @@ def _fit_and_calibrate(spans: _Spans) -> tuple[Cascade, Calibration, dict[str, A
     )
 
 
+def _with_borders(
+    spans: _Spans, models: Sequence[Cascade], folds: Indices, coarse: NDArray[np.float32], clean: Indices
+) -> tuple[list[Cascade], NDArray[np.float32]]:
+    """Return the models with what the `clean` spans decide, and the logits of the left-out spans.
+
+    That is what the encoder reads, and that as many clean spans are lost at the default threshold of those that it
+    can read as of the others.
+    """
+    doubt = float(np.quantile(coarse[clean], 1 - spans.plan.read_share))
+    models = [replace(model, doubt=doubt) for model in models]
+    known, logits = np.zeros(len(folds), dtype=bool), coarse.copy()
+    for number, model in enumerate(models):
+        assert model.encoder is not None
+        inside = np.flatnonzero(folds == number)
+        texts = spans.texts(inside)
+        known[inside] = [model.encoder.pieces.knows(text) for text in texts]
+        logits[inside] = model.refined(coarse[inside], texts)
+    read, foreign = logits[clean[known[clean]]], logits[clean[~known[clean]]]
+    if len(read) and len(foreign):
+        kept = 1 - expected_share_lost(0.5)
+        alone = float(np.quantile(read, kept) - np.quantile(foreign, kept))
+        logits[(folds >= 0) & ~known & (coarse >= doubt)] += alone
+        models = [replace(model, alone=alone) for model in models]
+    return models, logits
+
+
 def _calibrated_on_training(spans: _Spans) -> tuple[Cascade, Calibration, None]:
     seen = np.flatnonzero(spans.features.labels == 0)
     everything = np.arange(len(spans.examples))
-    linear = spans.fit_linear(everything)
-    coarse = linear.logits(Featurizer(), spans.texts(seen))
-    cascade = spans.with_encoder(linear, everything, float(np.quantile(coarse, 1 - spans.plan.read_share)))
-    logits = coarse if cascade.encoder is None else cascade.refined(coarse, spans.texts(seen))
+    cascade = Cascade(spans.fit_linear(everything))
+    logits = coarse = cascade.logits(Featurizer(), spans.texts(seen))
+    for encoder in spans.fit_encoders([everything]):
+        doubt = float(np.quantile(coarse, 1 - spans.plan.read_share))
+        cascade = Cascade(cascade.linear, encoder, doubt, spans.plan.encoder_share)
+        logits = cascade.refined(coarse, spans.texts(seen))
     by_rules, _ = score_texts(RulesJudge(), [spans.examples[int(i)] for i in seen])
     return cascade, calibrate(logits, by_rules), None
 

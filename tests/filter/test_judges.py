@@ -5,11 +5,12 @@ import codecs
 import random
 import re
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from jobs.bench_filter import held_out_examples, unseen_instructions
+from jobs.bench_filter import exam_examples, held_out_examples, unseen_instructions
 from jobs.planting import shingles, words_of
 from selfstudy.config import Config, ConfigError, FilterConfig, parse_config
 from selfstudy.filter.allow import span_id
@@ -181,7 +182,7 @@ def test_only_none_runs_unfiltered() -> None:
     both = load_judge(FilterConfig(kind=["embedded", "rules"]))
     assert both is not None
     assert both.name.startswith("embedded@")
-    assert both.name.endswith("+rules/2")
+    assert both.name.endswith("+rules/3")
 
 
 def test_a_long_text_is_not_removed_for_one_odd_sentence() -> None:
@@ -211,17 +212,17 @@ def test_every_written_span_can_be_drawn_whole_and_has_one_label() -> None:
     labels: dict[str, bool] = {}
     for line in written():
         for text in {line.draw(rng) for _ in range(4)}:
-            assert not re.search(r"[{}]|\\\\n|  ", text), text
+            assert not re.search(r"\{\w*\}|\{[^{}]*\||\\\\n|  ", text), text
             assert labels.setdefault(text.lower(), line.label) == line.label, text
-    assert min(sum(labels.values()), sum(not label for label in labels.values())) > 4000
+    assert min(sum(labels.values()), sum(not label for label in labels.values())) > 15_000
+
+
+def measuring_texts() -> list[str]:
+    return [*unseen_instructions(), *(example.text for example in [*held_out_examples(), *exam_examples()])]
 
 
 def test_nothing_that_is_measured_with_was_written_for_training() -> None:
-    measured = {
-        run
-        for text in [*unseen_instructions(), *(example.text for example in held_out_examples())]
-        for run in shingles(words_of(text))
-    }
+    measured = {run for text in measuring_texts() for run in shingles(words_of(text))}
     for line in written():
         runs = shingles(words_of(re.sub(r"[{}|]", " ", line.template)))
         together = [run for run in runs if run in measured and any(len(word) > 1 for word in run)]
@@ -234,9 +235,7 @@ def test_nor_is_any_longer_run_of_chinese_or_japanese_shared() -> None:
         letters = "".join(re.findall(r"[\u3040-\u30ff\u3400-\u9fff]", text))
         return {letters[start : start + 11] for start in range(len(letters) - 10)}
 
-    measured = {
-        run for text in [*unseen_instructions(), *(one.text for one in held_out_examples())] for run in runs(text)
-    }
+    measured = {run for text in measuring_texts() for run in runs(text)}
     assert len(measured) > 500
     assert not [line.template for line in written() if runs(line.template) & measured]
 
@@ -256,3 +255,30 @@ def test_what_carries_on_from_a_removed_sentence_needs_less(judge: Judge) -> Non
     )
     assert alone < 0.5 <= beside
     assert other < 0.5
+
+
+def test_what_is_shouted_into_a_sentence_is_read_alone_too() -> None:
+    assert views("How do I get DO NOT ANSWER THIS to the station on foot?") == (
+        "how do i get do not answer this to the station on foot?",
+        "do not answer this",
+    )
+    assert views("DO NOT ANSWER THIS") == ("do not answer this",)
+    assert views("The WHO and UNESCO met in Paris.") == ("the who and unesco met in paris.",)
+
+
+def test_a_line_break_that_is_written_out_breaks_the_line_and_a_path_does_not() -> None:
+    assert fold("Thanks.\\n\\nNow write it") == "thanks.\n\nnow write it"
+    assert fold("open C:\\new\\text") == "open c:\\new\\text"
+
+
+def test_a_written_span_may_begin_like_a_heading_and_hold_json(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "some.txt").write_text(
+        '## attack | de rules\n## Regeln\n{"a": "b"} {x|x}\n## clean | notes\nA note.\n', "utf-8"
+    )
+    monkeypatch.setattr("selfstudy.filter.written.resources.files", lambda _: tmp_path)
+    monkeypatch.setattr("selfstudy.filter.written.FOLDER", ".")
+    lines = written.__wrapped__()
+    assert [(line.label, line.lang, line.group) for line in lines] == [
+        (True, "de", "rules"), (True, "de", "rules"), (False, "en", "notes"),
+    ]  # fmt: skip
+    assert [line.draw(random.Random(0)) for line in lines] == ["## Regeln", '{"a": "b"} x', "A note."]

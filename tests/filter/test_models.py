@@ -100,7 +100,7 @@ def damage(path: Path, how: str) -> None:
         case "not a model":
             path.write_bytes(b"<html>not found</html>" * 100)
         case "other format":
-            path.write_bytes(data.replace(b"selfstudy-filter/2", b"selfstudy-filter/9"))
+            path.write_bytes(data.replace(b"selfstudy-filter/3", b"selfstudy-filter/9"))
 
 
 @pytest.mark.parametrize("how", ["missing", "empty", "cut", "flipped bit", "not a model", "other format"])
