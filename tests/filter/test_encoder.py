@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from selfstudy.config import ConfigError
-from selfstudy.filter.cascade import ENCODER_LIMIT
+from selfstudy.filter.cascade import ENCODER_LIMIT, Cascade
 from selfstudy.filter.encoder import MAX_PIECES, SPECIAL, STEP, Encoder, Floats, WordPieces, quantised, restored
 from selfstudy.filter.encoder_training import EncoderSettings, fit_encoder
 from selfstudy.filter.features import Featurizer
 from selfstudy.filter.lexicon import Lexicon
+from selfstudy.filter.linear import LinearModel
 from selfstudy.filter.model_file import FilterModel, load_model, save_model
 from selfstudy.filter.train import TrainingPlan, train
 from tests.filter.test_models import labelled_rows
@@ -247,6 +249,37 @@ def test_training_with_an_encoder_repeats_byte_for_byte(pretrained: Path, tmp_pa
     assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
     assert load_model(tmp_path / "a.safetensors").cascade.encoder is not None
     assert str(pretrained) not in (tmp_path / "a.json").read_text()
+
+
+class Sceptic(Encoder):
+    def logits(self, folded: Sequence[str]) -> Floats:
+        return np.full(len(folded), -2.0, np.float32)
+
+
+def test_as_many_clean_spans_are_lost_of_those_the_encoder_cannot_read() -> None:
+    from selfstudy.filter import train as training
+
+    rng = np.random.default_rng(0)
+    known = np.arange(4000) % 2 == 0
+    texts = ["forget the exam" if one else "vergiss die klausur" for one in known]
+    coarse = np.append(rng.normal(size=4000), 9.0).astype(np.float32)
+    folds = np.append(np.arange(4000) // 2000, -1)
+    spans: Any = SimpleNamespace(
+        plan=TrainingPlan(data=(), read_share=0.1), texts=lambda chosen: [texts[index] for index in chosen]
+    )
+    linear = LinearModel(np.zeros(1, np.float16), 0.0)
+    model = Cascade(linear, Sceptic(WordPieces(VOCABULARY), {}, 1), share=0.5)
+    models, logits = training._with_borders(spans, [model, model], folds, coarse, np.arange(4000))
+    doubt = models[0].doubt
+    assert (coarse[:4000] >= doubt).mean() == pytest.approx(0.1, abs=0.001)
+    read = np.flatnonzero(known & (coarse[:4000] >= doubt))
+    assert logits[read] == pytest.approx(coarse[read] / 2 - 1)
+    foreign = np.flatnonzero(~known & (coarse[:4000] >= doubt))
+    assert logits[foreign] == pytest.approx(coarse[foreign] + models[0].alone)
+    border = np.quantile(logits[:4000][known], 0.998)
+    assert (logits[:4000][~known] > border).mean() == pytest.approx(0.002, abs=0.0005)
+    # What is always in training decides nothing and is not touched.
+    assert logits[4000] == coarse[4000]
 
 
 def test_a_folder_without_a_model_is_one_line(tmp_path: Path) -> None:
