@@ -66,10 +66,11 @@ def fit_encoder(
     return _exported(network, pieces)
 
 
-def use_one_core() -> None:
-    """Make torch add in one order, whatever the machine's number of cores."""
+def start_worker(log_level: int) -> None:
+    """Prepare a process that fits one encoder at a time: torch adds in one order, whatever the machine's number of
+    cores, and progress is shown."""
     _packages()[0].set_num_threads(1)
-    logging.basicConfig(level=log.getEffectiveLevel(), format="%(message)s")
+    logging.basicConfig(level=log_level, format="%(message)s")
 
 
 def check_pretrained(start: Path, settings: EncoderSettings) -> str:

@@ -34,7 +34,7 @@ from selfstudy.filter.cascade import Cascade
 from selfstudy.filter.composer import WRITTEN, compose_attacks, compose_clean, compose_written, phrases_hash
 from selfstudy.filter.embedded import EmbeddedJudge
 from selfstudy.filter.encoder import Encoder
-from selfstudy.filter.encoder_training import EncoderSettings, check_pretrained, fit_encoder, use_one_core
+from selfstudy.filter.encoder_training import EncoderSettings, check_pretrained, fit_encoder, start_worker
 from selfstudy.filter.evaluation import MIN_FAMILY_ROWS, evaluate, score_texts
 from selfstudy.filter.examples import Example, read_examples, sha256_of
 from selfstudy.filter.features import Featurizer
@@ -146,7 +146,11 @@ class _Spans:
         the result is the same."""
         if self.plan.encoder is None:
             return []
-        with ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn"), initializer=use_one_core) as pool:
+        with ProcessPoolExecutor(
+            mp_context=multiprocessing.get_context("spawn"),
+            initializer=start_worker,
+            initargs=(log.getEffectiveLevel(),),
+        ) as pool:
             fits = [pool.submit(fit_encoder, *self._encoder_data(chosen)) for chosen in choices]
             return [fit.result() for fit in fits]
 
