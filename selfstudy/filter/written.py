@@ -15,7 +15,8 @@ from importlib import resources
 from selfstudy.filter.grammar import expand
 
 FOLDER = "phrases/written"
-# A span may begin with "## " too.
+# A span may begin with "## " too, but not like these.
+_HEADINGS = ("## attack |", "## clean |")
 _HEADING = re.compile(r"## (?P<label>attack|clean) \| (?:(?P<lang>[a-z]{2}) )?(?P<group>\S+)")
 
 
@@ -42,6 +43,8 @@ def written() -> tuple[Written, ...]:
         for line in file.read_text(encoding="utf-8").split("\n"):
             if heading := _HEADING.fullmatch(line):
                 label, lang, group = heading["label"] == "attack", heading["lang"] or "", heading["group"]
+            elif line.startswith(_HEADINGS):
+                raise ValueError(f"{file.name}: no heading: {line!r}")
             elif line.strip():
                 lines.append(Written(label, lang or "en", group, line.strip()))
     return tuple(lines)
