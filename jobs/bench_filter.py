@@ -23,7 +23,6 @@ from typing import Any
 
 import numpy as np
 import yaml
-from numpy.typing import NDArray
 
 from jobs.planting import Planted, plant, shared, shingles, words_of
 from selfstudy.cleaned import blank
@@ -93,14 +92,13 @@ def _on_written(judge: Judge, config: FilterConfig, examples: Sequence[Example])
     scores, _ = score_texts(judge, examples)
     figures = evaluate(examples, scores, config.threshold)
     recall = {name: family["recall"] for name, family in figures["families"].items()}
-    kept = {lang: _kept(examples, scores, config.threshold, lang) for lang in ("en", "other")}
+    clean = ~np.array([one.label for one in examples])
+    english = np.array([one.lang == "en" for one in examples])
+    kept = {
+        name: float((scores[clean & chosen] < config.threshold).mean())
+        for name, chosen in (("english", english), ("other_languages", ~english))
+    }
     return {"auc": figures["auc"], "recall": recall, "clean_kept": kept}
-
-
-def _kept(examples: Sequence[Example], scores: NDArray[np.float64], threshold: float, lang: str) -> float:
-    """Return the share of the clean spans that stay, of English or of what is not."""
-    clean = np.array([not one.label and (one.lang == "en") == (lang == "en") for one in examples])
-    return float((scores[clean] < threshold).mean())
 
 
 def _documents() -> list[_Text]:

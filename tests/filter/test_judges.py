@@ -282,3 +282,7 @@ def test_a_written_span_may_begin_like_a_heading_and_hold_json(monkeypatch: pyte
         (True, "de", "rules"), (True, "de", "rules"), (False, "en", "notes"),
     ]  # fmt: skip
     assert [line.draw(random.Random(0)) for line in lines] == ["## Regeln", '{"a": "b"} x', "A note."]
+    # A heading with a slip would hand its lines to the group before.
+    (tmp_path / "some.txt").write_text("## clean | notes\nA note.\n## attack | de fr rules\nNo note.\n", "utf-8")
+    with pytest.raises(ValueError, match=r"some\.txt: no heading: '## attack \| de fr rules'"):
+        written.__wrapped__()
