@@ -9,7 +9,6 @@ kept fields) is today's. Not reused: `duplicate_chunk`, which is about the place
 
 from __future__ import annotations
 
-import io
 import logging
 import threading
 from collections import OrderedDict, defaultdict
@@ -21,12 +20,11 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from selfstudy.generate import open_targets, place_of, reject_target, repeated_chunks
 from selfstudy.reasons import Stage, TargetReject
 from selfstudy.records import Chunk, Pair, Reject, Retry, Target, TokenTrace, Unit
-from selfstudy.store.commits import read_commit
+from selfstudy.store.commits import from_parquet, read_commit
 from selfstudy.store.filesystem import Folder
 from selfstudy.tables import PAIRS
 
@@ -179,7 +177,7 @@ def _names_before(retry: Retry | None, unit_id: str) -> list[str]:
 
 
 def _read(output: Folder, name: str) -> pa.Table:
-    return pq.read_table(io.BytesIO(output.read(name)))
+    return from_parquet(output.read(name))
 
 
 def _rows(table: pa.Table | None, column: str, wanted: Iterable[str]) -> list[dict[str, Any]]:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import io
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import polars as pl
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from selfstudy.coverage import PublishedTables
 from selfstudy.publish.index import UNITS_FILE
-from selfstudy.store.commits import COMMITS, Commit, CommittedUnits
+from selfstudy.store.commits import COMMITS, Commit, CommittedUnits, from_parquet
 from selfstudy.store.filesystem import Folder
 from selfstudy.verdict import Verdict
 
@@ -77,7 +75,7 @@ def _violations_of(output: Folder, name: str) -> list[tuple[str, str]]:
     if counts["targets"] != counts["pairs"] + sum(counts["targets_rejected"].values()):
         violations.append(("unit conservation", f"{name}: targets are not pairs and rejects"))
     if not violations and "pairs" in commit.files:
-        reused = pq.read_table(io.BytesIO(output.read(commit.files["pairs"]["name"])), columns=["reused"])["reused"]
+        reused = from_parquet(output.read(commit.files["pairs"]["name"]), ["reused"])["reused"]
         if (len(reused), pc.sum(reused).as_py()) != (counts["pairs"], counts["pairs_reused"]):
             violations.append(("unit conservation", f"{name}: pairs are not those that it counts"))
     return violations

@@ -54,7 +54,7 @@ def score_file(source: Path, to: Path, config: FilterConfig) -> dict[str, Any]:
 def _read(source: Path) -> pa.Table:
     try:
         if source.suffix == ".parquet":
-            table = pq.read_table(source)
+            table = pq.ParquetFile(source).read()
         else:
             with pa.input_stream(str(source), compression="detect") as stream:
                 options = pa_json.ReadOptions(block_size=_BLOCK_BYTES)

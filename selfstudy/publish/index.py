@@ -9,7 +9,6 @@ knew: a run that is stopped half-way through a changed corpus loses no answer of
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Sequence
 from functools import partial
@@ -17,13 +16,12 @@ from typing import Any
 
 import polars as pl
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from selfstudy.publish.executor import Executor
 from selfstudy.publish.files import parquet_file
 from selfstudy.publish.rows import deal, gather, read_rows
 from selfstudy.reuse import Index
-from selfstudy.store.commits import read_commits
+from selfstudy.store.commits import from_parquet, read_commits
 from selfstudy.store.filesystem import Folder
 from selfstudy.tables import INDEX, UNITS
 
@@ -65,7 +63,7 @@ def write_index(
 
 def units_of(output: Folder, snapshot: str) -> list[str]:
     """Return the units that a snapshot needs: its own, and those that its index names. Raises FileNotFoundError."""
-    table = pq.read_table(io.BytesIO(output.read(f"snapshots/{snapshot}/{UNITS_FILE}")), columns=["unit_id"])
+    table = from_parquet(output.read(f"snapshots/{snapshot}/{UNITS_FILE}"), ["unit_id"])
     unit_ids: list[str] = table["unit_id"].to_pylist()
     return unit_ids
 

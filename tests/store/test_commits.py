@@ -2,6 +2,8 @@
 
 import hashlib
 import io
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
@@ -14,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from selfstudy.store.commits import COMMITS, Commit, CommittedUnits, commit_unit, read_commit
+from selfstudy.store.commits import COMMITS, Commit, CommittedUnits, commit_unit, from_parquet, read_commit, to_parquet
 from selfstudy.store.filesystem import Folder
 
 PREFIX = "a" * 24
@@ -137,3 +139,32 @@ def test_a_commit_is_small_and_plain_json(tmp_path: Path) -> None:
     data = output.read(f"{COMMITS}/{UNIT}.json")
     assert len(data) < 2_000
     assert set(orjson.loads(data)) == set(Commit.__dataclass_fields__)
+
+
+ENDS_AFTER_A_READ = """
+import os, sys
+import pyarrow as pa
+from selfstudy.store.commits import from_parquet, to_parquet
+content = to_parquet(pa.table({"reused": [True] * 200, "other": range(200)}))
+statuses = set()
+for _ in range(200):
+    child = os.fork()
+    if not child:
+        from_parquet(content, ["reused"])
+        sys.exit()
+    statuses.add(os.waitpid(child, 0)[1])
+print(statuses)
+"""
+
+
+def test_a_process_may_end_right_after_a_read() -> None:
+    # A reader with threads of its own aborts in one of a hundred.
+    done = subprocess.run([sys.executable, "-c", ENDS_AFTER_A_READ], capture_output=True, text=True, timeout=300)
+    assert (done.stdout, done.stderr) == ("{0}\n", "")
+
+
+def test_a_table_is_read_back_whole_or_in_part() -> None:
+    table = pa.table({"question": ["a", None, "c"], "tokens": [[1, 2], [], [3]]})
+    assert from_parquet(to_parquet(table)) == table
+    assert from_parquet(to_parquet(table), ["tokens"]) == table.select(["tokens"])
+    assert from_parquet(to_parquet(table.slice(0, 0))) == table.slice(0, 0)
