@@ -16,7 +16,8 @@ import yaml
 
 # A name or a choice; other braces, as in JSON, stay as they are.
 _SLOT = re.compile(r"\{(\w+|[^{}]*\|[^{}]*)\}")
-_ARTICLE = re.compile(r"\b([Aa]) (?=(?!us|uni|eu|one)[aeiou])")
+# A capital that begins no sentence is a letter, as in "section A is".
+_ARTICLE = re.compile(r"""(\ba|(?:^|(?<=[\n"'(])|(?<=[.!?:] ))A) (?=(?!us|uni|u\b|eu|one)[aeiou])""")
 _SPACES = re.compile(r" {2,}")
 
 
