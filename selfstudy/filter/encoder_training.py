@@ -18,8 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfstudy.config import ConfigError
-from selfstudy.filter.encoder import GROUP, MAX_PIECES, SCALES, SPECIAL, Encoder, Pieces, WordPieces, quantised
+from selfstudy.filter.encoder import GROUP, SCALES, Encoder, quantised
 from selfstudy.filter.examples import sha256_of
+from selfstudy.filter.word_pieces import MAX_PIECES, SPECIAL, Pieces, WordPieces
 
 log = logging.getLogger(__name__)
 _LOG_EVERY = 200

@@ -7,12 +7,14 @@ sentences that say the same in other words or another language have nearly the s
 import re
 from functools import cache
 from importlib import resources
+from itertools import chain, islice
 
 import yaml
 
+from selfstudy.filter.remembered import Remembered
+
 _WORD = re.compile(r"[^\W_]+(?:['.-][^\W_]+)*|<\|")
 _UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]")
-_MAX_CACHED_WORDS = 200_000
 # What the lexicon writes for a number in digits.
 _ANY_NUMBER = "0"
 MAX_PARTS = 160
@@ -37,21 +39,11 @@ class Lexicon:
         terms = sorted(unspaced, key=len, reverse=True)
         self._terms = re.compile("|".join(map(re.escape, terms)) or r"(?!)")
         self._longest_stem = max(map(len, self._stems), default=0)
-        self._cache: dict[str, tuple[int, ...]] = {}
+        self._parts_of_word = Remembered(self._look_up)
 
     def parts_of(self, folded: str) -> list[int]:
         """Return the ids of the parts in order; a word may have two."""
-        parts: list[int] = []
-        cache = self._cache
-        for word in _WORD.findall(folded):
-            found = cache.get(word)
-            if found is None:
-                if len(cache) >= _MAX_CACHED_WORDS:
-                    cache.clear()
-                found = cache[word] = self._look_up(word)
-            if found:
-                parts.extend(found)
-        return parts[:MAX_PARTS]
+        return list(islice(chain.from_iterable(map(self._parts_of_word.__getitem__, _WORD.findall(folded))), MAX_PARTS))
 
     def _look_up(self, word: str) -> tuple[int, ...]:
         if _UNSPACED.search(word):

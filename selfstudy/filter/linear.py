@@ -11,6 +11,7 @@ import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,7 @@ log = logging.getLogger(__name__)
 Floats = NDArray[np.float32]
 _BATCH_OF_FEATURES = 1000
 _BEGINNING_WORDS = 8
-_SENTENCE_END = re.compile(r"(?:(?<=[.!?])|(?<=[.!?][\"')]))\s+|(?<=[。！？])\s*|\n\s*\n")
+_SENTENCE_END = re.compile(r"[.!?][\"')]?\s+|[。！？]\s*|\n\s*\n")
 _LEAST_SENTENCE_CHARS = 20
 
 
@@ -76,8 +77,11 @@ def mixed(models: Sequence[LinearModel], shares: Sequence[float]) -> LinearModel
 
 def _sentences(folded: str) -> list[str]:
     """Return the sentences of a text that are long enough to order anything; none if it is one sentence."""
-    pieces = _SENTENCE_END.split(folded)
-    return [piece for piece in pieces if len(piece) >= _LEAST_SENTENCE_CHARS] if len(pieces) > 1 else []
+    ends = [match.end() for match in _SENTENCE_END.finditer(folded)]
+    if not ends:
+        return []
+    pieces = [folded[start:end].rstrip() for start, end in pairwise([0, *ends, len(folded)])]
+    return [piece for piece in pieces if len(piece) >= _LEAST_SENTENCE_CHARS]
 
 
 def _beginning(folded: str) -> str | None:

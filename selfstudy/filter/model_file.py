@@ -21,9 +21,10 @@ from safetensors.numpy import save_file
 from selfstudy.config import ConfigError
 from selfstudy.filter.calibration import Calibration
 from selfstudy.filter.cascade import Cascade
-from selfstudy.filter.encoder import Encoder, WordPieces
+from selfstudy.filter.encoder import Encoder
 from selfstudy.filter.features import FEATURES_VERSION, NUM_FEATURES
 from selfstudy.filter.linear import LinearModel
+from selfstudy.filter.word_pieces import WordPieces
 
 FORMAT = "selfstudy-filter/3"
 SHIPPED = "model/filter.safetensors"

@@ -72,7 +72,9 @@ _LEET_WORD = re.compile(
 _LEAST_LEET_SHARE = 0.15
 _LEET = str.maketrans("013457@$!", "oieastasi")
 _TAG_CHARACTERS = re.compile("[\U000e0020-\U000e007e]{4,}")
-_WRAPPING = re.compile(r"<!--+|--+>|^\W*?(?:/\*+|//+|#+|\{#|[-*+•>|])\s|\*+/|#\}|\s\|$|^\(?\d{1,3}[.)]\s")
+# Two, since a pattern that may begin with anything is five times as slow.
+_OPENING = re.compile(r"<!--+|\W*?(?:/\*+|//+|#+|\{#|[-*+•>|])\s|\(?\d{1,3}[.)]\s")
+_INNER_MARK = re.compile(r"<!--+|--+>|\*+/|#\}|(?<=\s)\|$")
 _MIN_DECODED_CHARS = 10
 _MAX_ENCODED_CHARS = 20_000
 _SHOUTED = r"\b[A-ZÀ-Þ]+(?:[ ,'’-]+[A-ZÀ-Þ]+){2,}\b"
@@ -113,7 +115,10 @@ def unwrap(folded: str) -> str:
 
     Where a span stands is said by its block; the marks themselves must not count as words.
     """
-    return _WRAPPING.sub(" ", folded).strip() if _WRAPPING.search(folded) else folded
+    opening = _OPENING.match(folded)
+    if opening is None and _INNER_MARK.search(folded) is None:
+        return folded
+    return _INNER_MARK.sub(" ", folded[opening.end() if opening else 0 :]).strip()
 
 
 @lru_cache(maxsize=1024)

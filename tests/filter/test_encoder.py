@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 
 from selfstudy.config import ConfigError
 from selfstudy.filter.cascade import ENCODER_LIMIT
-from selfstudy.filter.encoder import MAX_PIECES, SPECIAL, STEP, Encoder, Floats, WordPieces, quantised, restored
+from selfstudy.filter.encoder import Encoder, Floats, quantised, restored
 from selfstudy.filter.features import Featurizer
 from selfstudy.filter.lexicon import Lexicon
 from selfstudy.filter.model_file import FilterModel, load_model, save_model
+from selfstudy.filter.word_pieces import MAX_PIECES, SPECIAL, STEP, WordPieces
 
 LETTERS = [mark + letter for letter in "abcdefghijklmnopqrstuvwxyz0123456789" for mark in ("", "##")]
 WORDS = ["forget", "the", "exam", "you", "are", "grading", "have", "sat", "say", "##ing", "mark", ".", ",", ":"]
