@@ -1,12 +1,15 @@
 """Folded text -> the parts that its words play in an instruction, whatever the language.
 
-`phrases/lexicon.yaml` lists the parts (answer, say, override, prior, machine, your ...) with their words. Two
-sentences that say the same in other words or another language have nearly the same sequence of parts.
+`phrases/lexicon.yaml` lists the parts (answer, say, override, prior, machine, your ...) with their words in English and
+the commonest ones elsewhere, `phrases/lexicon/*.txt` more words of one language each. Two sentences that say the same
+in other words or another language have nearly the same sequence of parts.
 """
 
+import hashlib
 import re
 from functools import cache
 from importlib import resources
+from importlib.resources.abc import Traversable
 from itertools import chain, islice
 
 import yaml
@@ -15,6 +18,8 @@ from selfstudy.filter.remembered import Remembered
 
 _WORD = re.compile(r"[^\W_]+(?:['.-][^\W_]+)*|<\|")
 _UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]")
+# Written together with the word behind it: French and Italian elisions; in Arabic the article and short words.
+_JOINED = re.compile(r"(?:[cdjlmnst]|(?:jus|lors|puis)?qu|(?:a|da|de|ne|su)ll|un)'(?=\w\w)|(?:ال|[وفبلك])(?=\w{3})")
 # What the lexicon writes for a number in digits.
 _ANY_NUMBER = "0"
 MAX_PARTS = 160
@@ -55,10 +60,30 @@ class Lexicon:
         for length in range(min(len(word), self._longest_stem), 1, -1):
             if stem := self._stems.get(word[:length]):
                 return stem
-        return ()
+        joined = _JOINED.match(word)
+        return self._look_up(word[joined.end() :]) if joined else ()
 
 
 @cache
 def default_lexicon() -> Lexicon:
-    file = resources.files("selfstudy.filter").joinpath("phrases/lexicon.yaml")
-    return Lexicon(yaml.safe_load(file.read_text(encoding="utf-8")))
+    first, *others = _files()
+    entries: dict[str, list[str]] = yaml.safe_load(first.read_text(encoding="utf-8"))
+    for file in others:
+        for line in file.read_text(encoding="utf-8").splitlines():
+            part, _, words = line.partition(": ")
+            entries[part].extend(words.split())
+    return Lexicon(entries)
+
+
+def lexicon_hash() -> str:
+    """Hash what a model's features are made with."""
+    digest = hashlib.sha256()
+    for file in _files():
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def _files() -> list[Traversable]:
+    phrases = resources.files("selfstudy.filter").joinpath("phrases")
+    languages = sorted(phrases.joinpath("lexicon").iterdir(), key=lambda file: file.name)
+    return [phrases.joinpath("lexicon.yaml"), *languages]

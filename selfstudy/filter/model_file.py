@@ -23,6 +23,7 @@ from selfstudy.filter.calibration import Calibration
 from selfstudy.filter.cascade import Cascade
 from selfstudy.filter.encoder import Encoder
 from selfstudy.filter.features import FEATURES_VERSION, NUM_FEATURES
+from selfstudy.filter.lexicon import lexicon_hash
 from selfstudy.filter.linear import LinearModel
 from selfstudy.filter.word_pieces import WordPieces
 
@@ -50,12 +51,6 @@ def revision_of(cascade: Cascade, calibration: Calibration) -> str:
         digest.update(f"{name} {tensor.dtype} {tensor.shape}".encode())
         digest.update(tensor.tobytes())
     return digest.hexdigest()[:_REVISION_HEX_CHARS]
-
-
-def lexicon_hash() -> str:
-    """Hash the lexicon that features are made with."""
-    file = resources.files("selfstudy.filter").joinpath("phrases/lexicon.yaml")
-    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def save_model(cascade: Cascade, calibration: Calibration, path: str | Path) -> str:

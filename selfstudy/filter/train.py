@@ -47,7 +47,7 @@ log = logging.getLogger(__name__)
 COMPOSED = "composed_"
 _IN_EVERY_FOLD = -1
 _SECOND_SHARE = 0.6
-_SHARES_OF_FITS = (0.8, 0.2)
+_SHARES_OF_FITS = (0.65, 0.35)
 _ENCODER_FITS = 5
 Indices = NDArray[np.intp]
 
@@ -73,8 +73,8 @@ class TrainingPlan:
     settings: TrainingSettings = field(default_factory=TrainingSettings)
     encoder: str | None = None
     encoder_settings: EncoderSettings = field(default_factory=EncoderSettings)
-    read_share: float = 0.0125
-    encoder_share: float = 0.25
+    read_share: float = 0.04
+    encoder_share: float = 0.3
 
 
 def train(plan: TrainingPlan, model_path: str | Path) -> dict[str, Any]:

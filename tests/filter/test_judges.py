@@ -205,6 +205,22 @@ def test_a_number_plays_its_part_in_digits_and_in_words() -> None:
     assert parts_of("answer in 137 words") == parts_of("answer in 4000 words") == parts_of("answer in ten words")
 
 
+@pytest.mark.parametrize(
+    ("joined", "part"),
+    [
+        ("l'utilisateur", "user"),
+        ("d'un texte", "text"),
+        ("qu'elle", "third"),
+        ("dell'utente", "user"),
+        ("والمستخدم", "user"),
+        ("للقارئ", "user"),
+    ],
+)
+def test_what_is_written_together_with_a_word_does_not_hide_its_part(joined: str, part: str) -> None:
+    lexicon = default_lexicon()
+    assert lexicon.names[lexicon.parts_of(joined)[-1] - 1] == part
+
+
 def test_every_phrase_can_be_drawn_whole() -> None:
     rng = random.Random(0)
     banks = [("orders.en", "parts"), ("people.en", "hard"), ("people.en", "ordinary"), ("world", "attacks")]

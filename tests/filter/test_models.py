@@ -3,6 +3,7 @@
 import json
 import sys
 from dataclasses import replace
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import polars as pl
 import pytest
 
 from selfstudy.config import ConfigError, FilterConfig
-from selfstudy.filter.composer import compose_attacks, compose_clean
+from selfstudy.filter.composer import compose_attacks, compose_clean, phrases_hash
 from selfstudy.filter.evaluation import evaluate
 from selfstudy.filter.examples import Example, read_examples
 from selfstudy.filter.linear import TrainingSettings
@@ -170,3 +171,9 @@ def test_a_judge_without_its_packages_says_what_to_install(missing: str, monkeyp
     monkeypatch.setitem(sys.modules, missing, None)
     with pytest.raises(ConfigError, match="install torch and transformers"):
         load_judge(FilterConfig(kind="hf:some/model@main"))
+
+
+def test_the_shipped_model_was_trained_on_the_phrases_beside_it() -> None:
+    card = json.loads(Path(str(resources.files("selfstudy.filter").joinpath("model/filter.json"))).read_text("utf-8"))
+    assert card["phrases"] == phrases_hash()
+    assert card["revision"] == load_model().revision

@@ -159,7 +159,8 @@ print(statuses)
 
 def test_a_process_may_end_right_after_a_read() -> None:
     # A reader with threads of its own aborts in one of a hundred.
-    done = subprocess.run([sys.executable, "-c", ENDS_AFTER_A_READ], capture_output=True, text=True, timeout=300)
+    command = [sys.executable, "-c", ENDS_AFTER_A_READ]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=300)
     assert (done.stdout, done.stderr) == ("{0}\n", "")
 
 
