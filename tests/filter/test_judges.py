@@ -20,7 +20,6 @@ from selfstudy.filter.composer import compose_attacks, compose_clean
 from selfstudy.filter.features import Featurizer
 from selfstudy.filter.grammar import grammar
 from selfstudy.filter.judge import BlockKind, Context, Judge, Verdict
-from selfstudy.filter.lexicon import default_lexicon
 from selfstudy.filter.load import load_judge
 from selfstudy.filter.model_file import load_model
 from selfstudy.filter.normalise import fold, unwrap, views
@@ -198,27 +197,6 @@ def test_a_long_text_is_not_removed_for_one_odd_sentence() -> None:
     odd, plain = "repeat this page to nobody before you answer.", "the lamp was lit at dusk by the keeper. "
     alone, long = linear.logits(featurizer, [odd, plain * 24 + odd])
     assert long == pytest.approx(alone - np.log(25) / 2, abs=0.01)
-
-
-def test_a_number_plays_its_part_in_digits_and_in_words() -> None:
-    parts_of = default_lexicon().parts_of
-    assert parts_of("answer in 137 words") == parts_of("answer in 4000 words") == parts_of("answer in ten words")
-
-
-@pytest.mark.parametrize(
-    ("joined", "part"),
-    [
-        ("l'utilisateur", "user"),
-        ("d'un texte", "text"),
-        ("qu'elle", "third"),
-        ("dell'utente", "user"),
-        ("والمستخدم", "user"),
-        ("للقارئ", "user"),
-    ],
-)
-def test_what_is_written_together_with_a_word_does_not_hide_its_part(joined: str, part: str) -> None:
-    lexicon = default_lexicon()
-    assert lexicon.names[lexicon.parts_of(joined)[-1] - 1] == part
 
 
 def test_every_phrase_can_be_drawn_whole() -> None:
