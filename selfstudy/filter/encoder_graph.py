@@ -97,6 +97,7 @@ class _Graph:
 
     def _add(self, kind: str, inputs: Any, num_outputs: int, attributes: dict[str, Any]) -> list[str]:
         outputs = [f"{kind}_{len(self._nodes)}_{number}" for number in range(num_outputs)]
+        # What ONNX does not define is ONNX Runtime's own.
         domain = "" if onnx.defs.has(kind) else _FUSED
         self._nodes.append(onnx.helper.make_node(kind, inputs, outputs, domain=domain, **attributes))
         return outputs
