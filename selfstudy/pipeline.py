@@ -13,6 +13,7 @@ import os
 import signal
 import threading
 import time
+import traceback
 import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -186,6 +187,11 @@ def stream(work: Sequence[Work], job: Job) -> Generator[UnitResult]:
             for block in blocks:
                 for result in block["result"].to_pylist():
                     yield from_json(UnitResult, result)
+    except KeyboardInterrupt as stop:
+        # Ray Data ends the graph when its iterator is let go, but for a stop that comes while the first block is
+        # handed over the traceback holds it: until Ray has stopped, where ending the graph fails.
+        traceback.clear_frames(stop.__traceback__)
+        raise
     except (RayActorError, RayTaskError) as error:
         if isinstance(error, RayTaskError) and not isinstance(error.cause, RaySystemError):
             raise

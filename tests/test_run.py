@@ -5,9 +5,11 @@ import threading
 import time
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
+from ray.data._internal.execution.streaming_executor import StreamingExecutor
 
 import selfstudy
 from selfstudy import pipeline
@@ -160,6 +162,28 @@ def test_a_stream_that_is_closed_early_leaves_no_thread_to_touch_ray_later(tmp_p
     straggler.start()
     stream.close()
     assert not [thread for thread in [*data_threads, straggler] if thread.is_alive()]
+
+
+@pytest.mark.parametrize("place", ["get_stats", "set_external_consumer_bytes"])
+def test_a_stop_while_the_first_result_is_handed_over_ends_the_graph_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    """Ray Data does not clean up there. What still runs when Ray has stopped fails with a traceback of Ray's."""
+    executors: list[StreamingExecutor] = []
+
+    def stopped(executor: StreamingExecutor, *_: Any) -> None:
+        executors.append(executor)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(StreamingExecutor, place, stopped)
+    plan = plan_run(parsed(write_corpus(tmp_path / "corpus", num_documents=2), tmp_path / "out"))
+    stream = pipeline.stream(plan.work(CommittedUnits.of_names([])), Job(plan.config, plan.recipe, plan.prompts, "run"))
+    with pytest.raises(KeyboardInterrupt) as held:
+        next(stream)
+    # The exception is still there, and with it all that its traceback holds.
+    assert held.value.__traceback__ is not None
+    monkeypatch.undo()
+    assert not executors[0].is_alive()
 
 
 def test_too_many_rejects_publish_nothing(tmp_path: Path) -> None:
