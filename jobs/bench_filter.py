@@ -17,7 +17,6 @@ import random
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +33,7 @@ from selfstudy.filter.examples import Example, read_examples
 from selfstudy.filter.judge import Context, Judge
 from selfstudy.filter.lift import lift
 from selfstudy.filter.load import load_judge
+from selfstudy.filter.phrase_files import phrase_file
 from selfstudy.prepare import prepare_document
 from selfstudy.records import Chunk, Reject
 from selfstudy.text.sentences import split_sentences
@@ -83,8 +83,7 @@ def exam_examples() -> list[Example]:
 
 def unseen_instructions() -> list[str]:
     """Return the instructions that are planted."""
-    file = resources.files("selfstudy.filter").joinpath("phrases/unseen.yaml")
-    instructions: list[str] = yaml.safe_load(file.read_text(encoding="utf-8"))
+    instructions: list[str] = yaml.safe_load(phrase_file("unseen.yaml").read_text(encoding="utf-8"))
     return instructions
 
 

@@ -1,9 +1,9 @@
 """Two models as one: the linear one reads everything, the encoder what that one doubts.
 
 logit = (1 - share) x linear + share x encoder, where the encoder's is clipped to +-ENCODER_LIMIT. What the linear model
-does not doubt counts as what the encoder is surest is clean, so nothing is gained by being read. The encoder knows one
-language; of text in another one the linear model decides alone, and `alone` moves its logit to where as little clean
-text is lost.
+does not doubt counts as what the encoder is surest is clean, so nothing is gained by being read. Of text that the
+encoder can read neither as it is nor in rough English (see `gloss`) the linear model decides alone. Shifts move the
+logits of that and of foreign text to where as little clean text is lost.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from selfstudy.filter.encoder import Encoder
 from selfstudy.filter.features import Featurizer
 from selfstudy.filter.linear import LinearModel
+from selfstudy.filter.word_pieces import Reading
 
 ENCODER_LIMIT = 8.0
 Floats = NDArray[np.float32]
@@ -26,14 +27,16 @@ Floats = NDArray[np.float32]
 class Cascade:
     """`doubt` is the linear logit from which the encoder reads; without an encoder the linear model decides alone.
 
-    `alone` is added to the linear logit of what the encoder cannot read.
+    `foreign_shift` is added to the logit of what is read in rough English, `unread_shift` to the linear one of what
+    cannot be read.
     """
 
     linear: LinearModel
     encoder: Encoder | None = None
     doubt: float = 0.0
     share: float = 0.0
-    alone: float = 0.0
+    foreign_shift: float = 0.0
+    unread_shift: float = 0.0
 
     def logits(self, featurizer: Featurizer, folded: Sequence[str]) -> Floats:
         """Return one logit per folded text. A text's logit does not depend on the others."""
@@ -44,11 +47,17 @@ class Cascade:
         """Return the logits of texts whose linear ones are known."""
         assert self.encoder is not None, "there is no encoder to refine with"
         doubtful = np.flatnonzero(coarse >= self.doubt)
-        known = np.array([self.encoder.pieces.knows(folded[index]) for index in map(int, doubtful)], dtype=bool)
-        read, foreign = doubtful[known], doubtful[~known]
+        readings = [self.encoder.pieces.reading(folded[index]) for index in map(int, doubtful)]
+        known = np.array([reading is not None for reading in readings], dtype=bool)
         fine = np.full(len(coarse), -ENCODER_LIMIT, np.float32)
-        logits = self.encoder.logits([folded[index] for index in map(int, read)])
-        fine[read] = np.clip(logits, -ENCODER_LIMIT, ENCODER_LIMIT)
+        logits = self.encoder.logits([reading.text for reading in readings if reading])
+        fine[doubtful[known]] = np.clip(logits, -ENCODER_LIMIT, ENCODER_LIMIT)
         result: Floats = ((1 - self.share) * coarse + self.share * fine).astype(np.float32)
-        result[foreign] = coarse[foreign] + self.alone
+        result[doubtful[~known]] = coarse[doubtful[~known]]
+        result[doubtful] += np.array([self._shift(reading) for reading in readings], np.float32)
         return result
+
+    def _shift(self, reading: Reading | None) -> float:
+        if reading is None:
+            return self.unread_shift
+        return self.foreign_shift if reading.foreign else 0.0

@@ -10,12 +10,10 @@ The same number and seed give the same spans.
 
 from __future__ import annotations
 
-import hashlib
 import random
 import re
 from collections.abc import Iterator
 from functools import cache
-from importlib import resources
 from typing import Any
 
 import yaml
@@ -23,6 +21,7 @@ import yaml
 from selfstudy.filter.examples import Example
 from selfstudy.filter.grammar import grammar
 from selfstudy.filter.judge import BlockKind
+from selfstudy.filter.phrase_files import files_in, hash_of, phrase_file
 from selfstudy.filter.written import written
 
 _SLOT = re.compile(r"\{(\w+)\}")
@@ -80,13 +79,7 @@ def compose_written(rounds: int, seed: int) -> list[Example]:
 
 def phrases_hash() -> str:
     """Hash the phrases that spans are composed of: with the seed and the numbers, they say which."""
-    folder = resources.files("selfstudy.filter").joinpath("phrases")
-    digest = hashlib.sha256()
-    for name in _FILES:
-        digest.update(folder.joinpath(f"{name}.yaml").read_bytes())
-    for file in sorted(folder.joinpath("written").iterdir(), key=lambda file: file.name):
-        digest.update(file.read_bytes())
-    return digest.hexdigest()
+    return hash_of([*(phrase_file(f"{name}.yaml") for name in _FILES), *files_in("written")])
 
 
 def _distinct(number: int, draw: Any) -> Iterator[Example]:
@@ -102,7 +95,7 @@ def _distinct(number: int, draw: Any) -> Iterator[Example]:
 
 @cache
 def _bank(name: str) -> dict[str, Any]:
-    file = resources.files("selfstudy.filter").joinpath(f"phrases/{name}.yaml")
+    file = phrase_file(f"{name}.yaml")
     bank: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
     return bank
 

@@ -44,7 +44,7 @@ class EncoderSettings:
 def fit_encoder(
     folded: Sequence[str], labels: Sequence[bool], importance: Sequence[float], start: Path, settings: EncoderSettings
 ) -> Encoder:
-    """Return an encoder fitted to the texts; `importance` weighs the loss of each.
+    """Return an encoder fitted to the texts that it can read; `importance` weighs the loss of each.
 
     Raises:
         ConfigError: the folder holds no BERT model, or one of odd widths; torch or transformers is not installed.
@@ -52,7 +52,9 @@ def fit_encoder(
     torch, transformers = _packages()
     bert, everything = _pretrained(transformers, start, settings.layers)
     torch.manual_seed(settings.seed)
-    pieces = _frequent(everything, folded, settings.least_count)
+    readings = [everything.reading(text) for text in folded]
+    read = [reading.text for reading in readings if reading]
+    pieces = _frequent(everything, read, settings.least_count)
     row_of = {piece: row for row, piece in enumerate(everything.vocabulary)}
     rows = torch.tensor([row_of[piece] for piece in pieces.vocabulary])
     bert.embeddings.word_embeddings = torch.nn.Embedding.from_pretrained(
@@ -62,8 +64,9 @@ def fit_encoder(
     parts = torch.nn.Embedding.from_pretrained(torch.zeros(pieces.num_parts, bert.config.hidden_size), freeze=False)
     head = torch.nn.Linear(2 * bert.config.hidden_size, 1)
     network = torch.nn.ModuleDict({"bert": bert, "parts": parts, "head": head})
-    windows = [next(pieces.windows(text)) for text in folded]
-    _fit(torch, network, windows, np.array([labels, importance], np.float32), settings)
+    windows = [next(pieces.windows(text)) for text in read]
+    targets = np.array([labels, importance], np.float32)[:, [reading is not None for reading in readings]]
+    _fit(torch, network, windows, targets, settings)
     return _exported(network, pieces)
 
 

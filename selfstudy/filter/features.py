@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from selfstudy.filter.lexicon import Lexicon, default_lexicon
 from selfstudy.filter.remembered import Remembered
 
-FEATURES_VERSION = 3
+FEATURES_VERSION = 4
 NUM_FEATURES = 1 << 19
 MAX_WORDS = 200
 _PAIR_REACH = 6

@@ -8,11 +8,12 @@ import random
 import re
 from collections.abc import Mapping, Sequence
 from functools import cache
-from importlib import resources
 from itertools import accumulate
 from typing import Any
 
 import yaml
+
+from selfstudy.filter.phrase_files import phrase_file
 
 # A name or a choice; other braces, as in JSON, stay as they are.
 _SLOT = re.compile(r"\{(\w+|[^{}]*\|[^{}]*)\}")
@@ -25,7 +26,7 @@ class Grammar:
     """The lists and parts of `phrases/NAME.yaml`, of one of its `sections` where it has several."""
 
     def __init__(self, name: str, section: str = "parts") -> None:
-        file = resources.files("selfstudy.filter").joinpath(f"phrases/{name}.yaml")
+        file = phrase_file(f"{name}.yaml")
         content: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
         self._lists: dict[str, list[str]] = {key: value for key, value in content.items() if isinstance(value, list)}
         self._english = name.endswith(".en")

@@ -1,7 +1,7 @@
 """The trained model as one safetensors file: weights, calibration and what they were made for.
 
-A file is refused in one line if it is missing, damaged, of another format or made for other features or another
-lexicon: a judge that reads other features than it was trained on would run and judge at random.
+A file is refused in one line if it is missing, damaged, of another format or made for other features, another lexicon
+or other dictionaries: a judge that reads other features than it was trained on would run and judge at random.
 """
 
 from __future__ import annotations
@@ -23,8 +23,10 @@ from selfstudy.filter.calibration import Calibration
 from selfstudy.filter.cascade import Cascade
 from selfstudy.filter.encoder import Encoder
 from selfstudy.filter.features import FEATURES_VERSION, NUM_FEATURES
-from selfstudy.filter.lexicon import lexicon_hash
+from selfstudy.filter.gloss import dictionary_files
+from selfstudy.filter.lexicon import lexicon_files
 from selfstudy.filter.linear import LinearModel
+from selfstudy.filter.phrase_files import hash_of
 from selfstudy.filter.word_pieces import WordPieces
 
 FORMAT = "selfstudy-filter/3"
@@ -59,7 +61,7 @@ def save_model(cascade: Cascade, calibration: Calibration, path: str | Path) -> 
     header = {
         "format": FORMAT,
         "features": str(FEATURES_VERSION),
-        "lexicon": lexicon_hash(),
+        "words": _words_hash(),
         "settings": _settings(cascade, calibration),
         "revision": revision,
     }
@@ -107,7 +109,8 @@ def _settings(cascade: Cascade, calibration: Calibration) -> dict[str, Any]:
         "bias": cascade.linear.bias,
         "doubt": cascade.doubt,
         "share": cascade.share,
-        "alone": cascade.alone,
+        "foreign_shift": cascade.foreign_shift,
+        "unread_shift": cascade.unread_shift,
         "heads": cascade.encoder.num_heads if cascade.encoder else 0,
         "calibration": [list(calibration.logits), list(calibration.scores)],
     }
@@ -131,9 +134,14 @@ def _read(tensors: dict[str, NDArray[np.generic]], settings: dict[str, Any]) -> 
     weights: NDArray[Any] = tensors[_WEIGHTS]
     linear = LinearModel(weights, settings["bias"])
     return (
-        Cascade(linear, encoder, *(settings[name] for name in ("doubt", "share", "alone"))),
+        Cascade(linear, encoder, *(settings[name] for name in ("doubt", "share", "foreign_shift", "unread_shift"))),
         Calibration(*map(tuple, settings["calibration"])),
     )
+
+
+def _words_hash() -> str:
+    """Hash what a model's features are looked up in."""
+    return hash_of([*lexicon_files(), *dictionary_files()])
 
 
 def _check_version(path: Path, header: dict[str, str]) -> None:
@@ -141,5 +149,5 @@ def _check_version(path: Path, header: dict[str, str]) -> None:
         raise ConfigError(
             [f"filter model {path}: format {header.get('format')!r}, expected {FORMAT!r}; train it again"]
         )
-    if header.get("features") != str(FEATURES_VERSION) or header.get("lexicon") != lexicon_hash():
+    if header.get("features") != str(FEATURES_VERSION) or header.get("words") != _words_hash():
         raise ConfigError([f"filter model {path}: made by another version of selfstudy; train it again"])

@@ -100,7 +100,8 @@ RULES: tuple[Rule, ...] = (
         rf"""\b(?:before|when|while|prior\ to|instead\ of|after|bevor|wenn|statt|avant\ de|lorsque\ vous|quand\ tu|antes\ de|cuando|al)\W+
         (?:you\ |du\ |sie\ )?(?:answer(?:ing)?|respond(?:ing)?|reply(?:ing)?|summari[sz](?:e|ing)|generating\ (?:an?|the|your)\ {_ANSWER}|
         (?:giving|providing|producing|formulating)\ (?:your|an?|the|any)\ (?:\w+\ )?{_ANSWER}|(?:be(?:en)?\ )?asked\ (?:about|to\ (?:summari|answer))|
-        antwortest|antworten|repondre|repondez|reponds|responder|respondas|contestar)\b(?!,?\ (?:he|she|they)\b)""",
+        antwortest|antworten|repondre|repondez|reponds|responder|respondas|contestar)\b
+        (?!,?\ (?:(?:he|she|they)\b|\w+\ (?!need|proceed|feed|heed|exceed)(?:\w+ed|went|took|gave|sat|said|threw|shook|left)\b))""",
         r"answer|respond|reply|summar|generat|giving|provid|produc|formulat|asked|antwort|repond|contest",
     ),
     _rule(

@@ -10,8 +10,8 @@ meaning comes from those unseen clean spans alone.
 
 The linear model is the mean of two fits. One sees the composed spans; the other, with less weight, composed spans too,
 and those that were written one by one. A single fit to all of them has no room for so many wordings: it loses on the
-other families what it wins on theirs. The encoder reads English alone, the only language that its pretrained layers
-know.
+other families what it wins on theirs. The encoder's pretrained layers know English alone, so it learns and reads other
+languages in rough English (see `gloss`).
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ _IN_EVERY_FOLD = -1
 _SECOND_SHARE = 0.6
 _SHARES_OF_FITS = (0.65, 0.35)
 _ENCODER_FITS = 5
+_ALWAYS_SEEN, _ENGLISH, _FOREIGN, _UNREAD = -1, 0, 1, 2
 Indices = NDArray[np.intp]
 
 
@@ -74,7 +75,7 @@ class TrainingPlan:
     encoder: str | None = None
     encoder_settings: EncoderSettings = field(default_factory=EncoderSettings)
     read_share: float = 0.04
-    encoder_share: float = 0.3
+    encoder_share: float = 0.4
 
 
 def train(plan: TrainingPlan, model_path: str | Path) -> dict[str, Any]:
@@ -168,8 +169,7 @@ class _Spans:
     def _reading_list(self, chosen: Indices) -> list[int]:
         """Return what the encoder reads: rare kinds more often, plentiful ones in part."""
         rng = np.random.default_rng(self.plan.settings.seed)
-        english = [i for i in map(int, chosen) if self.examples[i].lang == "en"]
-        return [i for i in english for _ in range(int(_times_read(self.examples[i]) + rng.random()))]
+        return [i for i in map(int, chosen) for _ in range(int(_times_read(self.examples[i]) + rng.random()))]
 
     def texts(self, chosen: Indices) -> list[str]:
         return [self.folded[int(i)] for i in chosen]
@@ -236,25 +236,27 @@ def _with_borders(
 ) -> tuple[list[Cascade], NDArray[np.float32]]:
     """Return the models with what the `clean` spans decide, and the logits of the left-out spans.
 
-    That is what the encoder reads, and that as many clean spans are lost at the default threshold of those that it
-    can read as of the others.
+    That is what the encoder reads, and that as many of them are lost at the default threshold of those in rough
+    English, and of those that cannot be read, as of the others.
     """
     doubt = float(np.quantile(coarse[clean], 1 - spans.plan.read_share))
     models = [replace(model, doubt=doubt) for model in models]
-    known, logits = np.zeros(len(folds), dtype=bool), coarse.copy()
+    logits, kinds = coarse.copy(), np.full(len(folds), _ALWAYS_SEEN)
     for number, model in enumerate(models):
         assert model.encoder is not None
         inside = np.flatnonzero(folds == number)
         texts = spans.texts(inside)
-        known[inside] = [model.encoder.pieces.knows(text) for text in texts]
         logits[inside] = model.refined(coarse[inside], texts)
-    read, foreign = logits[clean[known[clean]]], logits[clean[~known[clean]]]
-    if len(read) and len(foreign):
-        kept = 1 - expected_share_lost(0.5)
-        alone = float(np.quantile(read, kept) - np.quantile(foreign, kept))
-        logits[(folds >= 0) & ~known & (coarse >= doubt)] += alone
-        models = [replace(model, alone=alone) for model in models]
-    return models, logits
+        readings = [model.encoder.pieces.reading(text) for text in texts]
+        kinds[inside] = [_UNREAD if reading is None else int(reading.foreign) for reading in readings]
+
+    kept = 1 - expected_share_lost(0.5)
+    borders = {kind: float(np.quantile(logits[clean[kinds[clean] == kind]], kept)) for kind in set(kinds[clean])}
+    shifts = {kind: borders.get(_ENGLISH, border) - border for kind, border in borders.items()}
+    for kind, by in shifts.items():
+        logits[(kinds == kind) & (coarse >= doubt)] += by
+    foreign, unread = (shifts.get(kind, 0.0) for kind in (_FOREIGN, _UNREAD))
+    return [replace(model, foreign_shift=foreign, unread_shift=unread) for model in models], logits
 
 
 def _calibrated_on_training(spans: _Spans) -> tuple[Cascade, Calibration, None]:

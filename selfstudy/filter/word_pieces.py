@@ -1,15 +1,18 @@
 """Folded text -> pieces of a vocabulary, in windows that the encoder reads, with the part of each word.
 
 BERT's way: a word is split from its beginning by the longest piece there is. Beside each piece stands the part that
-its word plays in an instruction (see `lexicon`).
+its word plays in an instruction (see `lexicon`). Sentences of other languages are read in rough English (see `gloss`).
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import chain
 
 from selfstudy.filter.features import WORD
+from selfstudy.filter.gloss import in_english
 from selfstudy.filter.lexicon import Lexicon, default_lexicon
 from selfstudy.filter.remembered import Remembered
 
@@ -19,10 +22,20 @@ _UNKNOWN, _FIRST, _LAST = "[UNK]", "[CLS]", "[SEP]"
 SPECIAL = (_UNKNOWN, _FIRST, _LAST)
 _MAX_WORD_CHARS = 40
 # English text is made of words that the vocabulary holds whole (0.92 of them in the middle, nearly always more than
-# this), German, French or Spanish text of words that it has to spell (0.5 at most in the middle).
+# the least), German, French or Spanish text of words that it has to spell (0.5 at most in the middle).
 _LEAST_KNOWN_WORDS = 0.62
+_SURELY_KNOWN = 0.9
+_SENTENCE = re.compile(r".+?(?:[.!?]+\s+|[\u3002\n]+|$)", re.DOTALL)
 # (piece, part of its word, 0 for none)
 Pieces = list[tuple[int, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What is read of a text; `foreign` if most of it is in rough English."""
+
+    text: str
+    foreign: bool
 
 
 class WordPieces:
@@ -51,10 +64,28 @@ class WordPieces:
         for start in range(0, max(1, len(pieces) - room + STEP), STEP):
             yield [first, *pieces[start : start + room], last]
 
-    def knows(self, folded: str) -> bool:
-        """Return whether the text is made of words that the vocabulary holds whole, as text of its language is."""
+    def reading(self, folded: str) -> Reading | None:
+        """Return a text as a reader of this vocabulary can read it, each sentence as it is or in rough English,
+        whichever is known better; None if most of it is neither."""
+        sentences = _SENTENCE.findall(folded)
+        read = [self._known_better(sentence) for sentence in sentences]
+        text = folded if read == sentences else " ".join(read)
+        if self.known_share(text) < _LEAST_KNOWN_WORDS:
+            return None
+        glossed = sum(len(before) for before, after in zip(sentences, read, strict=True) if before != after)
+        return Reading(text, foreign=glossed > len(folded) / 2)
+
+    def _known_better(self, sentence: str) -> str:
+        share = self.known_share(sentence)
+        if share >= _SURELY_KNOWN:
+            return sentence
+        english, glossed_share = in_english(sentence)
+        return english if glossed_share > share else sentence
+
+    def known_share(self, folded: str) -> float:
+        """Return the share of a text's words that the vocabulary holds whole."""
         words = [word for word in WORD.findall(folded) if word[0].isalpha()]
-        return sum(word in self._id_of for word in words) >= _LEAST_KNOWN_WORDS * len(words)
+        return sum(word in self._id_of for word in words) / len(words) if words else 1.0
 
     def _of_word(self, word: str) -> Pieces:
         part = next(iter(self._lexicon.parts_of(word)), 0)

@@ -10,11 +10,11 @@ import random
 import re
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
 
 from selfstudy.filter.grammar import expand
+from selfstudy.filter.phrase_files import files_in
 
-FOLDER = "phrases/written"
+FOLDER = "written"
 # A span may begin with "## " too, but not like these.
 _HEADINGS = ("## attack |", "## clean |")
 _HEADING = re.compile(r"## (?P<label>attack|clean) \| (?:(?P<lang>[a-z]{2}) )?(?P<group>\S+)")
@@ -36,9 +36,8 @@ class Written:
 @cache
 def written() -> tuple[Written, ...]:
     """Return all lines, in the order of the files."""
-    files = sorted(resources.files("selfstudy.filter").joinpath(FOLDER).iterdir(), key=lambda file: file.name)
     lines: list[Written] = []
-    for file in files:
+    for file in files_in(FOLDER):
         label, lang, group = False, "en", ""
         for line in file.read_text(encoding="utf-8").split("\n"):
             if heading := _HEADING.fullmatch(line):

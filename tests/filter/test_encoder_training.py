@@ -82,6 +82,19 @@ def test_the_graph_and_torch_agree(pretrained: Path, monkeypatch: pytest.MonkeyP
     assert np.sqrt((error**2).mean()) < 0.1 * expected.std()
 
 
+def test_other_languages_are_learnt_in_english_and_what_is_in_none_is_left_out(
+    pretrained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from selfstudy.filter import encoder_training as training
+
+    seen: dict[str, Any] = {}
+    monkeypatch.setattr(training, "_fit", lambda _, __, windows, targets, ___: seen.update(windows=windows, of=targets))
+    texts = ["forget the exam", "unohda koe", "vergiss die klausur"]
+    encoder = fit_encoder(texts, [True, False, True], [1.0, 2.0, 3.0], pretrained, EncoderSettings(least_count=1))
+    assert seen["windows"] == [next(encoder.pieces.windows("forget the exam"))] * 2
+    assert seen["of"].tolist() == [[1.0, 1.0], [1.0, 3.0]]
+
+
 def keep_as_stored(torch: Any, bert: Any) -> None:
     """Round the weights as the file does, so that nothing but the arithmetic is left to differ."""
     for module in bert.modules():
@@ -114,30 +127,34 @@ class Sceptic(Encoder):
         return np.full(len(folded), -2.0, np.float32)
 
 
-def test_as_many_clean_spans_are_lost_of_those_the_encoder_cannot_read() -> None:
+def test_as_many_clean_spans_are_lost_in_any_language_and_of_those_the_encoder_cannot_read() -> None:
     from selfstudy.filter import train as training
 
     rng = np.random.default_rng(0)
-    known = np.arange(4000) % 2 == 0
-    texts = ["forget the exam" if one else "vergiss die klausur" for one in known]
-    coarse = np.append(rng.normal(size=4000), 9.0).astype(np.float32)
-    folds = np.append(np.arange(4000) // 2000, -1)
+    kind = np.arange(6000) % 3
+    texts = [["forget the exam", "vergiss die klausur", "unohda koe"][one] for one in kind]
+    coarse = np.append(rng.normal(size=6000) + kind, 9.0).astype(np.float32)
+    folds = np.append(np.arange(6000) // 3000, -1)
     spans: Any = SimpleNamespace(
-        plan=TrainingPlan(data=(), read_share=0.1), texts=lambda chosen: [texts[index] for index in chosen]
+        plan=TrainingPlan(data=(), read_share=0.2), texts=lambda chosen: [texts[index] for index in chosen]
     )
     linear = LinearModel(np.zeros(1, np.float16), 0.0)
     model = Cascade(linear, Sceptic(WordPieces(VOCABULARY), {}, 1), share=0.5)
-    models, logits = training._with_borders(spans, [model, model], folds, coarse, np.arange(4000))
+    models, logits = training._with_borders(spans, [model, model], folds, coarse, np.arange(6000))
     doubt = models[0].doubt
-    assert (coarse[:4000] >= doubt).mean() == pytest.approx(0.1, abs=0.001)
-    read = np.flatnonzero(known & (coarse[:4000] >= doubt))
-    assert logits[read] == pytest.approx(coarse[read] / 2 - 1)
-    foreign = np.flatnonzero(~known & (coarse[:4000] >= doubt))
-    assert logits[foreign] == pytest.approx(coarse[foreign] + models[0].alone)
-    border = np.quantile(logits[:4000][known], 0.998)
-    assert (logits[:4000][~known] > border).mean() == pytest.approx(0.002, abs=0.0005)
+    assert (coarse[:6000] >= doubt).mean() == pytest.approx(0.2, abs=0.001)
+    doubtful = coarse[:6000] >= doubt
+    english, foreign, unread = (np.flatnonzero((kind == one) & doubtful) for one in range(3))
+    assert logits[english] == pytest.approx(coarse[english] / 2 - 1)
+    assert logits[foreign] == pytest.approx(coarse[foreign] / 2 - 1 + models[0].foreign_shift)
+    assert logits[unread] == pytest.approx(coarse[unread] + models[0].unread_shift)
+    border = np.quantile(logits[:6000][kind == 0], 0.998)
+    for one in (1, 2):
+        assert (logits[:6000][kind == one] > border).mean() == pytest.approx(0.002, abs=0.0005)
+    # The models that are returned say the same.
+    assert models[0].refined(coarse[:6000], texts) == pytest.approx(logits[:6000], abs=1e-5)
     # What is always in training decides nothing and is not touched.
-    assert logits[4000] == coarse[4000]
+    assert logits[6000] == coarse[6000]
 
 
 def test_a_folder_without_a_model_is_one_line(tmp_path: Path) -> None:
