@@ -18,6 +18,8 @@ from selfstudy.filter.remembered import Remembered
 from selfstudy.filter.word_table import UNSPACED, WordTable
 
 _TOKEN = re.compile(rf"(?P<run>[{UNSPACED}]+)|(?P<word>[^\W_{UNSPACED}]+(?:'[^\W_{UNSPACED}]+)?)|\S")
+# Every dictionary sees every foreign word.
+_MOST_REMEMBERED = 10_000
 
 
 class Dictionary:
@@ -29,7 +31,7 @@ class Dictionary:
             head, _, words = line.partition(": ")
             english.update(dict.fromkeys(words.split(), head))
         self._table = WordTable(english)
-        self._english_of = Remembered(self._table.find)
+        self._english_of = Remembered(self._table.find, _MOST_REMEMBERED)
 
     def gloss(self, folded: str) -> tuple[str, float]:
         """Return a folded text in rough English, and the share of its words that the dictionary knows."""
@@ -61,4 +63,5 @@ def _dictionaries() -> tuple[Dictionary, ...]:
 
 
 def dictionary_files() -> list[Traversable]:
+    """Return the file of each language."""
     return files_in("gloss")

@@ -24,6 +24,7 @@ _MAX_WORD_CHARS = 40
 # English text is made of words that the vocabulary holds whole (0.92 of them in the middle, nearly always more than
 # the least), German, French or Spanish text of words that it has to spell (0.5 at most in the middle).
 _LEAST_KNOWN_WORDS = 0.62
+# From here on no dictionary is asked.
 _SURELY_KNOWN = 0.9
 _SENTENCE = re.compile(r".+?(?:[.!?]+\s+|[\u3002\n]+|$)", re.DOTALL)
 # (piece, part of its word, 0 for none)

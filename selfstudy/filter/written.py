@@ -14,7 +14,6 @@ from functools import cache
 from selfstudy.filter.grammar import expand
 from selfstudy.filter.phrase_files import files_in
 
-FOLDER = "written"
 # A span may begin with "## " too, but not like these.
 _HEADINGS = ("## attack |", "## clean |")
 _HEADING = re.compile(r"## (?P<label>attack|clean) \| (?:(?P<lang>[a-z]{2}) )?(?P<group>\S+)")
@@ -37,7 +36,7 @@ class Written:
 def written() -> tuple[Written, ...]:
     """Return all lines, in the order of the files."""
     lines: list[Written] = []
-    for file in files_in(FOLDER):
+    for file in files_in("written"):
         label, lang, group = False, "en", ""
         for line in file.read_text(encoding="utf-8").split("\n"):
             if heading := _HEADING.fullmatch(line):

@@ -62,14 +62,11 @@ def test_the_commonest_words_of_an_order_have_parts_in_every_language() -> None:
         assert {"say", "only", "remark"} <= names, (language, names)
 
 
-def test_a_word_that_plays_no_part_is_not_looked_up_again_and_the_memory_is_bounded(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_word_that_plays_no_part_is_not_looked_up_again_and_the_memory_is_bounded() -> None:
     asked: list[str] = []
-    lengths = Remembered(lambda word: asked.append(word) or len(word))
+    lengths = Remembered(lambda word: asked.append(word) or len(word), most=2)
     assert [lengths["a"], lengths["bb"], lengths["a"]] == [1, 2, 1]
     assert asked == ["a", "bb"]
-    monkeypatch.setattr("selfstudy.filter.remembered._MOST", 2)
     assert lengths["ccc"] == 3
     assert len(lengths) == 1
 
