@@ -14,6 +14,8 @@ from selfstudy.config import ConfigError, FilterConfig
 from selfstudy.filter.composer import compose_attacks, compose_clean, phrases_hash
 from selfstudy.filter.evaluation import evaluate
 from selfstudy.filter.examples import Example, read_examples
+from selfstudy.filter.gloss import dictionary_files
+from selfstudy.filter.lexicon import lexicon_files
 from selfstudy.filter.linear import TrainingSettings
 from selfstudy.filter.load import load_judge
 from selfstudy.filter.model_file import load_model, save_model
@@ -122,6 +124,22 @@ def test_a_model_that_cannot_be_trusted_stops_everything_in_one_line(
     refused = command_line("filter", "score", source, "--to", tmp_path / "out.parquet", "--model", path)
     assert refused.code == 2 and refused.stderr.count("\n") == 1
     assert not (tmp_path / "out.parquet").exists()
+
+
+@pytest.mark.parametrize(
+    ("part", "other"),
+    [
+        ("FEATURES_VERSION", -1),
+        ("lexicon_files", lambda: lexicon_files()[:-1]),
+        ("dictionary_files", lambda: dictionary_files()[:-1]),
+    ],
+)
+def test_a_model_of_another_version_is_refused_in_one_line(
+    part: str, other: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(f"selfstudy.filter.model_file.{part}", other)
+    with pytest.raises(ConfigError, match=r"made by another version of selfstudy; train it again$"):
+        load_model()
 
 
 @pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
