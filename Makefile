@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup run test check schemas clean setup-vllm test-vllm deps-test chaos filter-model
+.PHONY: setup run test check schemas clean setup-vllm test-vllm deps-test chaos filter-model package-spans
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -56,11 +56,15 @@ check: setup
 schemas: setup
 	$(BIN)/selfstudy schema --write schemas
 
-# The shipped filter model again, from what its README names: make filter-model DATA=FILE ENCODER=FOLDER
+# Training data of the filter model out of packages: make package-spans TO=FILE.jsonl.gz
+package-spans: setup
+	$(BIN)/python jobs/package_spans.py $(TO)
+
+# The shipped filter model again, from what its README names: make filter-model DATA="FILE FILE" ENCODER=FOLDER
 filter-model: setup
 	$(BIN)/pip install --quiet torch==2.13.0
 	$(BIN)/pip install --quiet --editable '.[train]'
-	$(BIN)/selfstudy filter train --data $(DATA) --encoder $(ENCODER) --to selfstudy/filter/model/filter.safetensors
+	$(BIN)/selfstudy filter train $(foreach file,$(DATA),--data $(file)) --encoder $(ENCODER) --to selfstudy/filter/model/filter.safetensors
 
 clean:
 	rm -rf out .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -81,7 +81,10 @@ def evaluate(
 
 @app.command(epilog="Example: selfstudy filter train --data labelled.jsonl.gz --to my.safetensors")
 def train(
-    data: Annotated[list[str], typer.Option("--data", help="Labelled JSONL (.gz); repeatable")],
+    data: Annotated[
+        list[str],
+        typer.Option("--data", help="Labelled JSONL (.gz); repeatable. Families named mined_... are never measured"),
+    ],
     to: Annotated[Path, typer.Option("--to", help="Model file to write; its card goes beside it as .json")],
     encoder: Annotated[
         Path | None,

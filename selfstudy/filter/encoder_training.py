@@ -107,7 +107,7 @@ def _pretrained(transformers: Any, start: Path, num_layers: int) -> tuple[Any, W
     try:
         pieces = WordPieces((start / "vocab.txt").read_text(encoding="utf-8").split("\n")[:-1])
         bert = transformers.BertModel.from_pretrained(
-            start, num_hidden_layers=num_layers, hidden_act="gelu_new", add_pooling_layer=False
+            start, num_hidden_layers=num_layers, hidden_act="gelu_pytorch_tanh", add_pooling_layer=False
         )
     except (OSError, ValueError) as error:
         raise ConfigError([f"{start}: no BERT model can be read: {' '.join(str(error).split())[:200]}"]) from None

@@ -5,13 +5,14 @@ the hashes of the data, the settings and the figures of the cross-validation.
 
 Every figure comes from families that the model of that fold had not seen: attacks are left out family by family, and
 each fold leaves out its share of the clean families too. Families under 50 rows share a fold. Composed spans are
-always in training: they are what the project knows, the other families stand for what it does not. The threshold's
-meaning comes from those unseen clean spans alone.
+always in training, and families named mined_...: they are what the project knows (mined clean spans were chosen by an
+earlier model's doubt, so that measured they would say how it chose), the other families stand for what it does not. The
+threshold's meaning comes from those unseen clean spans alone.
 
-The linear model is the mean of two fits. One sees the composed spans; the other, with less weight, composed spans too,
-and those that were written one by one. A single fit to all of them has no room for so many wordings: it loses on the
-other families what it wins on theirs. The encoder's pretrained layers know English alone, so it learns and reads other
-languages in rough English (see `gloss`).
+The linear model is the mean of two fits. One sees the composed and the mined spans; the other
+composed spans too, mined attacks, and those that were written one by one. A single fit to all of them has no room for
+so many wordings: it loses on the other families what it wins on theirs. The encoder's pretrained layers know English
+alone, so it learns and reads other languages in rough English (see `gloss`).
 """
 
 from __future__ import annotations
@@ -45,9 +46,11 @@ from selfstudy.filter.rules import RulesJudge
 
 log = logging.getLogger(__name__)
 COMPOSED = "composed_"
+MINED = "mined_"
+_ALWAYS_SEEN_FAMILIES = (COMPOSED, MINED)
 _IN_EVERY_FOLD = -1
 _SECOND_SHARE = 0.6
-_SHARES_OF_FITS = (0.65, 0.35)
+_SHARES_OF_FITS = (0.5, 0.5)
 _ENCODER_FITS = 5
 _ALWAYS_SEEN, _ENGLISH, _FOREIGN, _UNREAD = -1, 0, 1, 2
 Indices = NDArray[np.intp]
@@ -75,7 +78,7 @@ class TrainingPlan:
     encoder: str | None = None
     encoder_settings: EncoderSettings = field(default_factory=EncoderSettings)
     read_share: float = 0.04
-    encoder_share: float = 0.4
+    encoder_share: float = 0.3
 
 
 def train(plan: TrainingPlan, model_path: str | Path) -> dict[str, Any]:
@@ -102,6 +105,7 @@ def train(plan: TrainingPlan, model_path: str | Path) -> dict[str, Any]:
     )
     log.info("%d collected and %d composed spans", len(collected), len(examples) - len(collected))
     in_fit = np.repeat([(True, True), (True, False), (False, True)], [len(collected), len(first), len(second)], axis=0)
+    in_fit[: len(collected), 1] = [example.label or not example.family.startswith(MINED) for example in collected]
     spans = _Spans(examples, folded, features, in_fit, plan)
     cascade, calibration, figures = _fit_and_calibrate(spans)
     revision = save_model(cascade, calibration, model_path)
@@ -180,6 +184,8 @@ def _times_read(example: Example) -> float:
         return 0.5 if example.label else 1.0
     if example.family.startswith(COMPOSED):
         return 0.12
+    if example.family.startswith(MINED):
+        return 1.0 if example.label else 0.5
     return 2.0 if example.label else 1.0
 
 
@@ -213,7 +219,8 @@ def _fit_and_calibrate(spans: _Spans) -> tuple[Cascade, Calibration, dict[str, A
         whole = replace(models[0], linear=whole.linear, encoder=encoders[-1])
     by_rules = np.zeros(len(examples))
     by_rules[judged], _ = score_texts(RulesJudge(), [examples[int(i)] for i in judged])
-    calibration = calibrate(logits[clean], by_rules[clean])
+    hard = [i for i in map(int, judged) if not examples[i].label and examples[i].hard]
+    calibration = calibrate(logits[clean], by_rules[clean], logits[hard], by_rules[hard])
     scores = np.zeros(len(examples))
     for number, model in enumerate(models):
         inside = np.flatnonzero(folds == number)
@@ -253,10 +260,12 @@ def _with_borders(
     kept = 1 - expected_share_lost(0.5)
     borders = {kind: float(np.quantile(logits[clean[kinds[clean] == kind]], kept)) for kind in set(kinds[clean])}
     shifts = {kind: borders.get(_ENGLISH, border) - border for kind, border in borders.items()}
+    # Too little of what cannot be read is judged here to suspect the rest of it (keys, tables, code) on that ground.
+    shifts[_UNREAD] = min(0.0, shifts.get(_UNREAD, 0.0))
     for kind, by in shifts.items():
         logits[(kinds == kind) & (coarse >= doubt)] += by
-    foreign, unread = (shifts.get(kind, 0.0) for kind in (_FOREIGN, _UNREAD))
-    return [replace(model, foreign_shift=foreign, unread_shift=unread) for model in models], logits
+    shifted = {"foreign_shift": shifts.get(_FOREIGN, 0.0), "unread_shift": shifts[_UNREAD]}
+    return [replace(model, **shifted) for model in models], logits
 
 
 def _calibrated_on_training(spans: _Spans) -> tuple[Cascade, Calibration, None]:
@@ -269,21 +278,21 @@ def _calibrated_on_training(spans: _Spans) -> tuple[Cascade, Calibration, None]:
         cascade = Cascade(cascade.linear, encoder, doubt, spans.plan.encoder_share)
         logits = cascade.refined(coarse, spans.texts(seen))
     by_rules, _ = score_texts(RulesJudge(), [spans.examples[int(i)] for i in seen])
-    return cascade, calibrate(logits, by_rules), None
+    return cascade, calibrate(logits, by_rules, logits[:0], by_rules[:0]), None
 
 
 def folds_of(examples: Sequence[Example]) -> NDArray[np.int64]:
     """Return the fold that leaves each example out, -1 for those that are always in training."""
     sizes: dict[str, int] = {}
     for example in examples:
-        if example.label and not example.family.startswith(COMPOSED):
+        if example.label and not example.family.startswith(_ALWAYS_SEEN_FAMILIES):
             sizes[example.family] = sizes.get(example.family, 0) + 1
     large = sorted(name for name, size in sizes.items() if size >= MIN_FAMILY_ROWS)
     number_of = {name: number for number, name in enumerate(large)}
     num_folds = len(large) + (1 if len(sizes) > len(large) else 0)
 
     def fold_of(example: Example) -> int:
-        if example.family.startswith(COMPOSED) or num_folds == 0:
+        if example.family.startswith(_ALWAYS_SEEN_FAMILIES) or num_folds == 0:
             return _IN_EVERY_FOLD
         if example.label:
             return number_of.get(example.family, len(large))

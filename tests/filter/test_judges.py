@@ -160,13 +160,25 @@ def test_the_threshold_means_a_share_of_clean_text() -> None:
     clean = rng.normal(size=20_000).astype(np.float32)
     # The rules remove one clean span in a thousand of their own, whatever the threshold.
     by_rules = np.where(rng.random(20_000) < 0.001, 1.0, 0.0)
-    calibration = calibrate(clean, by_rules)
+    calibration = calibrate(clean, by_rules, clean[:0], by_rules[:0])
     for threshold in (0.2, 0.35, 0.5):
         lost = float((np.maximum(calibration.scores_of(clean), by_rules) >= threshold).mean())
         assert lost == pytest.approx(expected_share_lost(threshold), rel=0.35)
     assert lost < 1.05 * expected_share_lost(0.5)
     grid = calibration.scores_of(np.linspace(-20, 20, 400, dtype=np.float32))
     assert (np.diff(grid) >= 0).all()
+
+
+def test_no_more_than_a_hundredth_of_hard_clean_text_is_lost() -> None:
+    rng = np.random.default_rng(0)
+    clean, none = rng.normal(size=20_000).astype(np.float32), np.zeros(20_000)
+    for distance, share in ((0.0, 0.002), (1.5, 0.01)):
+        # The further hard text lies towards the attacks, the more of it would go at the border of other text.
+        hard = (rng.normal(size=8_000) + distance).astype(np.float32)
+        calibration = calibrate(clean, none, hard, np.zeros(8_000))
+        assert 0.5 * share < (calibration.scores_of(hard) >= 0.5).mean() <= 1.5 * share
+        assert (calibration.scores_of(clean) >= 0.5).mean() <= 0.0021
+    assert (calibration.scores_of(hard) >= 0.5).mean() <= 0.01
 
 
 def config_with(**section: object) -> Config:
@@ -206,7 +218,7 @@ def test_ids_of_spans_name_their_text() -> None:
 
 
 def test_what_carries_on_from_a_removed_sentence_needs_less(judge: Judge) -> None:
-    carries_on, clean = "Do not explain why.", "Preheat the oven to 200 degrees and butter the tin."
+    carries_on, clean = "Do not give reasons.", "Preheat the oven to 200 degrees and butter the tin."
     alone, beside, other = (
         verdict.score
         for verdict in judge.score(

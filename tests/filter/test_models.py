@@ -72,6 +72,21 @@ def test_every_fold_leaves_a_family_out_and_keeps_composed_spans() -> None:
     assert folds[120] in (0, 1, 2)
 
 
+def test_mined_spans_are_learnt_from_and_never_measured(labelled: Path, tmp_path: Path) -> None:
+    rows = [json.loads(line) for line in labelled.read_text().splitlines()]
+    # They were chosen by a model's scores: measured, they would say how it chose.
+    mined = write_rows(tmp_path / "mined.jsonl", [row | {"family": f"mined_{row['family']}"} for row in rows])
+    alone = train(plan_for(labelled), tmp_path / "alone.safetensors")
+    both = train(replace(plan_for(labelled), data=(str(labelled), str(mined))), tmp_path / "both.safetensors")
+    assert both["num_collected"] == 2 * alone["num_collected"]
+    figures = [card["left_out"]["embedded"] for card in (alone, both)]
+    assert figures[0]["num_attacks"] == figures[1]["num_attacks"]
+    assert figures[0]["num_clean"] == figures[1]["num_clean"]
+    assert set(figures[0]["families"]) == set(figures[1]["families"])
+    # The very spans that are left out elsewhere are known from there.
+    assert figures[1]["auc"] > figures[0]["auc"]
+
+
 def test_figures_list_small_families_without_averaging_them() -> None:
     import numpy as np
 
