@@ -1,10 +1,10 @@
-"""Logits -> scores with a meaning: a threshold of t loses an expected share of 0.002 ** (2 t) of clean sentences at most.
+"""Logits -> scores with a meaning: at a threshold of t, at most 0.002 ** (2 t) of clean sentences are lost.
 
 So 0.5, the default, loses two in a thousand, 0.4 seven, 0.6 one in seventeen hundred: together with the rules, which
 are asked beside the model by default and lose a little of their own. The curve comes from logits of clean spans of
-families that the model had not seen (cross-validation). Beyond the rarest one that the
-sample can show, the tail goes on as straight as it was: a score there is an extrapolation. Where hard clean text (orders to
-people, text about prompting) would lose more than one in a hundred at 0.5, the whole curve is moved until it does not.
+families that the model had not seen (cross-validation). Beyond the rarest one that the sample can show, the tail goes
+on as straight as it was: a score there is an extrapolation. Where hard clean text (orders to people, text about
+prompting) would lose more than one in a hundred at 0.5, the whole curve is moved until it does not.
 """
 
 from __future__ import annotations

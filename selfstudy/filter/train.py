@@ -9,10 +9,10 @@ always in training, and families named mined_...: they are what the project know
 earlier model's doubt, so that measured they would say how it chose), the other families stand for what it does not. The
 threshold's meaning comes from those unseen clean spans alone.
 
-The linear model is the mean of two fits. One sees the composed and the mined spans; the other
-composed spans too, mined attacks, and those that were written one by one. A single fit to all of them has no room for
-so many wordings: it loses on the other families what it wins on theirs. The encoder's pretrained layers know English
-alone, so it learns and reads other languages in rough English (see `gloss`).
+The linear model is the mean of two fits. One sees the composed and the mined spans; the other composed ones too, mined
+attacks, and those that were written one by one. A single fit to all of them has no room for so many wordings: it loses
+on the other families what it wins on theirs. The encoder's pretrained layers know English alone, so it learns and reads
+other languages in rough English (see `gloss`).
 """
 
 from __future__ import annotations
@@ -264,8 +264,8 @@ def _with_borders(
     shifts[_UNREAD] = min(0.0, shifts.get(_UNREAD, 0.0))
     for kind, by in shifts.items():
         logits[(kinds == kind) & (coarse >= doubt)] += by
-    shifted = {"foreign_shift": shifts.get(_FOREIGN, 0.0), "unread_shift": shifts[_UNREAD]}
-    return [replace(model, **shifted) for model in models], logits
+    foreign, unread = shifts.get(_FOREIGN, 0.0), shifts[_UNREAD]
+    return [replace(model, foreign_shift=foreign, unread_shift=unread) for model in models], logits
 
 
 def _calibrated_on_training(spans: _Spans) -> tuple[Cascade, Calibration, None]:
