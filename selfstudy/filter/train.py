@@ -52,7 +52,8 @@ _IN_EVERY_FOLD = -1
 _SECOND_SHARE = 0.6
 _SHARES_OF_FITS = (0.5, 0.5)
 _ENCODER_FITS = 5
-_ALWAYS_SEEN, _ENGLISH, _FOREIGN, _UNREAD = -1, 0, 1, 2
+_ALWAYS_SEEN = -1
+ENGLISH, FOREIGN, UNREAD = range(3)
 Indices = NDArray[np.intp]
 
 
@@ -255,17 +256,24 @@ def _with_borders(
         texts = spans.texts(inside)
         logits[inside] = model.refined(coarse[inside], texts)
         readings = [model.encoder.pieces.reading(text) for text in texts]
-        kinds[inside] = [_UNREAD if reading is None else int(reading.foreign) for reading in readings]
+        kinds[inside] = [UNREAD if reading is None else int(reading.foreign) for reading in readings]
 
-    kept = 1 - expected_share_lost(0.5)
-    borders = {kind: float(np.quantile(logits[clean[kinds[clean] == kind]], kept)) for kind in set(kinds[clean])}
-    shifts = {kind: borders.get(_ENGLISH, border) - border for kind, border in borders.items()}
-    # Too little of what cannot be read is judged here to suspect the rest of it (keys, tables, code) on that ground.
-    shifts[_UNREAD] = min(0.0, shifts.get(_UNREAD, 0.0))
-    for kind, by in shifts.items():
+    by_kind = shifts_of(logits[clean], kinds[clean])
+    for kind, by in by_kind.items():
         logits[(kinds == kind) & (coarse >= doubt)] += by
-    foreign, unread = shifts.get(_FOREIGN, 0.0), shifts[_UNREAD]
+    foreign, unread = by_kind.get(FOREIGN, 0.0), by_kind.get(UNREAD, 0.0)
     return [replace(model, foreign_shift=foreign, unread_shift=unread) for model in models], logits
+
+
+def shifts_of(clean_logits: NDArray[np.float32], kinds: Indices) -> dict[int, float]:
+    """Return what to add to the logits of each kind so that as many of its clean spans are lost as of English ones."""
+    kept = 1 - expected_share_lost(0.5)
+    borders = {int(kind): float(np.quantile(clean_logits[kinds == kind], kept)) for kind in set(kinds)}
+    shifts = {kind: borders.get(ENGLISH, border) - border for kind, border in borders.items()}
+    if UNREAD in shifts:
+        # Too little of what cannot be read is judged to suspect the rest of it (keys, tables, code) on that ground.
+        shifts[UNREAD] = min(0.0, shifts[UNREAD])
+    return shifts
 
 
 def _calibrated_on_training(spans: _Spans) -> tuple[Cascade, Calibration, None]:

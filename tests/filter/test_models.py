@@ -7,6 +7,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -19,7 +20,7 @@ from selfstudy.filter.lexicon import lexicon_files
 from selfstudy.filter.linear import TrainingSettings
 from selfstudy.filter.load import load_judge
 from selfstudy.filter.model_file import load_model, save_model
-from selfstudy.filter.train import TrainingPlan, folds_of, train
+from selfstudy.filter.train import ENGLISH, FOREIGN, UNREAD, TrainingPlan, folds_of, shifts_of, train
 from tests.conftest import CommandLine
 
 
@@ -87,9 +88,21 @@ def test_mined_spans_are_learnt_from_and_never_measured(labelled: Path, tmp_path
     assert figures[1]["auc"] > figures[0]["auc"]
 
 
-def test_figures_list_small_families_without_averaging_them() -> None:
-    import numpy as np
+@pytest.mark.parametrize(
+    ("kind", "distance", "shift"),
+    [(FOREIGN, -1.0, 1.0), (FOREIGN, 2.0, -2.0), (UNREAD, -1.0, 0.0), (UNREAD, 2.0, -2.0)],
+)
+def test_each_kind_of_text_has_its_border_and_none_is_suspected_unread(
+    kind: int, distance: float, shift: float
+) -> None:
+    english = np.random.default_rng(0).normal(size=5000).astype(np.float32)
+    kinds = np.repeat([ENGLISH, kind], 5000)
+    shifts = shifts_of(np.concatenate([english, english + np.float32(distance)]), kinds)
+    assert shifts[ENGLISH] == 0
+    assert shifts[kind] == pytest.approx(shift, abs=1e-5)
 
+
+def test_figures_list_small_families_without_averaging_them() -> None:
     examples = [Example(text="a", label=True, family="large")] * 50 + [
         Example(text="b", label=True, family="small")
     ] * 2
