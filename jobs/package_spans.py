@@ -109,9 +109,9 @@ _SOURCES: dict[str, Callable[[str, Path], Iterator[str]]] = {
 }
 
 
-def _say_left_out(source: str, packages: str, error: subprocess.CalledProcessError) -> None:
-    last = (error.stderr or "").strip().splitlines()[-1:]
-    print(f"{source} {packages[:80]}: left out: {' '.join(last)}", file=sys.stderr)
+def _say_left_out(source: str, packages: str, error: Exception) -> None:
+    said = str(getattr(error, "stderr", None) or error).strip()
+    print(f"{source} {packages[:80]}: left out: {said.splitlines()[-1]}", file=sys.stderr)
 
 
 def _call(*command: str | Path, cwd: Path | None = None) -> None:
@@ -145,7 +145,7 @@ def main(target: Path) -> None:
                 for digest, row in future.result().items():
                     # The first package that says it.
                     rows.setdefault(digest, row)
-            except subprocess.CalledProcessError as error:
+            except (subprocess.CalledProcessError, FileNotFoundError) as error:
                 _say_left_out(*task, error)
             print(f"{number} of {len(tasks)} sources: {len(rows)} sentences", file=sys.stderr)
     with target.open("wb") as raw, gzip.GzipFile(fileobj=raw, mode="wb", mtime=0, filename="") as file:

@@ -94,6 +94,7 @@ def _prompts_in(source: str) -> Iterator[str]:
             warnings.simplefilter("ignore")
             tree = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError):
+        # Templates of code that are no code: what is looked for in them is missed, and counted as such at the end.
         return
     for node in ast.walk(tree):
         match node:

@@ -117,3 +117,18 @@ def test_a_description_that_is_gone_does_not_take_the_others_along(
         f"Read {name}==1 first." for name in "abc"
     ]
     assert "readme gone==1: left out: ERROR: gone" in capsys.readouterr().err
+
+
+def test_a_source_without_its_tool_is_left_out_and_said(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    target = tmp_path / "spans.jsonl.gz"
+    with pytest.MonkeyPatch.context() as patch:
+        # The workers inherit it: neither apt-get nor dpkg-deb is found.
+        patch.setenv("PATH", str(tmp_path))
+        patch.setattr(package_spans, "_PACKAGES", tmp_path / "packages.txt")
+        (tmp_path / "packages.txt").write_text("debian a=1\n")
+        package_spans.main(target)
+    printed = capsys.readouterr()
+    assert "debian a=1: left out: " in printed.err
+    assert "apt-get" in printed.err
+    assert f"{target}: 0 of " in printed.out
+    assert gzip.decompress(target.read_bytes()) == b""

@@ -20,7 +20,6 @@ from __future__ import annotations
 import json
 import logging
 import multiprocessing
-import zlib
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
@@ -36,19 +35,16 @@ from selfstudy.filter.composer import WRITTEN, compose_attacks, compose_clean, c
 from selfstudy.filter.embedded import EmbeddedJudge
 from selfstudy.filter.encoder import Encoder
 from selfstudy.filter.encoder_training import EncoderSettings, check_pretrained, fit_encoder, start_worker
-from selfstudy.filter.evaluation import MIN_FAMILY_ROWS, evaluate, score_texts
+from selfstudy.filter.evaluation import evaluate, score_texts
 from selfstudy.filter.examples import Example, read_examples, sha256_of
 from selfstudy.filter.features import Featurizer
+from selfstudy.filter.folds import COMPOSED, MINED, folds_of
 from selfstudy.filter.linear import LinearModel, TrainingSet, TrainingSettings, fit, mixed, training_set
 from selfstudy.filter.model_file import FilterModel, save_model
 from selfstudy.filter.normalise import fold, unwrap
 from selfstudy.filter.rules import RulesJudge
 
 log = logging.getLogger(__name__)
-COMPOSED = "composed_"
-MINED = "mined_"
-_ALWAYS_SEEN_FAMILIES = (COMPOSED, MINED)
-_IN_EVERY_FOLD = -1
 _SECOND_SHARE = 0.6
 _SHARES_OF_FITS = (0.5, 0.5)
 _ENCODER_FITS = 5
@@ -287,23 +283,3 @@ def _calibrated_on_training(spans: _Spans) -> tuple[Cascade, Calibration, None]:
         logits = cascade.refined(coarse, spans.texts(seen))
     by_rules, _ = score_texts(RulesJudge(), [spans.examples[int(i)] for i in seen])
     return cascade, calibrate(logits, by_rules, logits[:0], by_rules[:0]), None
-
-
-def folds_of(examples: Sequence[Example]) -> NDArray[np.int64]:
-    """Return the fold that leaves each example out, -1 for those that are always in training."""
-    sizes: dict[str, int] = {}
-    for example in examples:
-        if example.label and not example.family.startswith(_ALWAYS_SEEN_FAMILIES):
-            sizes[example.family] = sizes.get(example.family, 0) + 1
-    large = sorted(name for name, size in sizes.items() if size >= MIN_FAMILY_ROWS)
-    number_of = {name: number for number, name in enumerate(large)}
-    num_folds = len(large) + (1 if len(sizes) > len(large) else 0)
-
-    def fold_of(example: Example) -> int:
-        if example.family.startswith(_ALWAYS_SEEN_FAMILIES) or num_folds == 0:
-            return _IN_EVERY_FOLD
-        if example.label:
-            return number_of.get(example.family, len(large))
-        return zlib.crc32(example.family.encode()) % num_folds
-
-    return np.array([fold_of(example) for example in examples], dtype=np.int64)

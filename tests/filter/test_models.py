@@ -15,12 +15,13 @@ from selfstudy.config import ConfigError, FilterConfig
 from selfstudy.filter.composer import compose_attacks, compose_clean, phrases_hash
 from selfstudy.filter.evaluation import evaluate
 from selfstudy.filter.examples import Example, read_examples
+from selfstudy.filter.folds import folds_of
 from selfstudy.filter.gloss import dictionary_files
 from selfstudy.filter.lexicon import lexicon_files
 from selfstudy.filter.linear import TrainingSettings
 from selfstudy.filter.load import load_judge
 from selfstudy.filter.model_file import load_model, save_model
-from selfstudy.filter.train import ENGLISH, FOREIGN, UNREAD, TrainingPlan, folds_of, shifts_of, train
+from selfstudy.filter.train import ENGLISH, FOREIGN, UNREAD, TrainingPlan, shifts_of, train
 from tests.conftest import CommandLine
 
 
