@@ -14,6 +14,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import multiprocessing
 import subprocess
 import sys
 import tempfile
@@ -139,7 +140,7 @@ def _tasks(lines: Iterable[str]) -> list[tuple[str, str]]:
 def main(target: Path) -> None:
     tasks = _tasks(_PACKAGES.read_text(encoding="utf-8").splitlines())
     rows: dict[bytes, dict[str, Any]] = {}
-    with ProcessPoolExecutor() as pool:
+    with ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn")) as pool:
         for number, (task, future) in enumerate([(task, pool.submit(_read, *task)) for task in tasks], 1):
             try:
                 for digest, row in future.result().items():
