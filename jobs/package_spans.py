@@ -28,8 +28,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from jobs.package_text import documents_of, prompts_of, readme_of
 
-_PACKAGES = Path(__file__).with_suffix(".txt")
-_SPANS = Path(__file__).with_suffix(".bin")
+PACKAGES = Path(__file__).with_suffix(".txt")
+SPANS = Path(__file__).with_suffix(".bin")
 _HASH_BYTES = 6
 _RECORD_BYTES = _HASH_BYTES + 1
 _PER_CALL = 50
@@ -53,6 +53,13 @@ def read_spans(content: bytes) -> dict[bytes, Kind]:
     return {record[:_HASH_BYTES]: Kind(record[-1]) for record in records}
 
 
+def write_spans(spans: dict[bytes, Kind], packages: Iterable[str]) -> None:
+    """Write both files, in an order that does not depend on when a span or a package was added."""
+    SPANS.write_bytes(b"".join(digest + bytes([kind]) for digest, kind in sorted(spans.items())))
+    in_order = sorted(packages, key=lambda line: (line.split()[0], line.split()[1].partition("=")[0]))
+    PACKAGES.write_text("".join(f"{line}\n" for line in in_order), encoding="utf-8")
+
+
 def rows_of(package: str, sentences: Iterable[str], spans: dict[bytes, Kind]) -> dict[bytes, dict[str, Any]]:
     """Return the rows of a package by the hashes of their sentences."""
     rows: dict[bytes, dict[str, Any]] = {}
@@ -70,13 +77,18 @@ def rows_of(package: str, sentences: Iterable[str], spans: dict[bytes, Kind]) ->
     return rows
 
 
-def of_debian(package: str, folder: Path) -> Iterator[str]:
+def debian_archive(package: str, folder: Path) -> tuple[Path, str]:
+    """Return the unpacked tar archive of a package, named with its version or without, and its version."""
     _call("apt-get", "download", package, cwd=folder)
     (archive,) = folder.glob("*.deb")
     unpacked = folder / "files.tar"
     with unpacked.open("wb") as file:
         subprocess.run(["dpkg-deb", "--fsys-tarfile", archive], stdout=file, check=True)
-    yield from documents_of(unpacked)
+    return unpacked, _call("dpkg-deb", "--field", archive, "Version").strip()
+
+
+def of_debian(package: str, folder: Path) -> Iterator[str]:
+    yield from documents_of(debian_archive(package, folder)[0])
 
 
 def of_wheel(package: str, folder: Path) -> Iterator[str]:
@@ -115,12 +127,12 @@ def _say_left_out(source: str, packages: str, error: Exception) -> None:
     print(f"{source} {packages[:80]}: left out: {said.splitlines()[-1]}", file=sys.stderr)
 
 
-def _call(*command: str | Path, cwd: Path | None = None) -> None:
-    subprocess.run(command, cwd=cwd, check=True, capture_output=True, text=True)
+def _call(*command: str | Path, cwd: Path | None = None) -> str:
+    return subprocess.run(command, cwd=cwd, check=True, capture_output=True, text=True).stdout
 
 
 def _read(kind_of_source: str, packages: str) -> dict[bytes, dict[str, Any]]:
-    spans = read_spans(_SPANS.read_bytes())
+    spans = read_spans(SPANS.read_bytes())
     with tempfile.TemporaryDirectory() as folder:
         name = kind_of_source if kind_of_source == "readme" else packages.partition("=")[0]
         return rows_of(name, _SOURCES[kind_of_source](packages, Path(folder)), spans)
@@ -138,7 +150,7 @@ def _tasks(lines: Iterable[str]) -> list[tuple[str, str]]:
 
 
 def main(target: Path) -> None:
-    tasks = _tasks(_PACKAGES.read_text(encoding="utf-8").splitlines())
+    tasks = _tasks(PACKAGES.read_text(encoding="utf-8").splitlines())
     rows: dict[bytes, dict[str, Any]] = {}
     with ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn")) as pool:
         for number, (task, future) in enumerate([(task, pool.submit(_read, *task)) for task in tasks], 1):
@@ -152,7 +164,7 @@ def main(target: Path) -> None:
     with target.open("wb") as raw, gzip.GzipFile(fileobj=raw, mode="wb", mtime=0, filename="") as file:
         for digest in sorted(rows):
             file.write((json.dumps(rows[digest], ensure_ascii=False) + "\n").encode())
-    print(f"{target}: {len(rows)} of {len(_SPANS.read_bytes()) // _RECORD_BYTES} sentences")
+    print(f"{target}: {len(rows)} of {len(SPANS.read_bytes()) // _RECORD_BYTES} sentences")
 
 
 if __name__ == "__main__":

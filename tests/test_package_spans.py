@@ -124,7 +124,7 @@ def test_a_source_without_its_tool_is_left_out_and_said(capsys: pytest.CaptureFi
     with pytest.MonkeyPatch.context() as patch:
         # The workers inherit it: neither apt-get nor dpkg-deb is found.
         patch.setenv("PATH", str(tmp_path))
-        patch.setattr(package_spans, "_PACKAGES", tmp_path / "packages.txt")
+        patch.setattr(package_spans, "PACKAGES", tmp_path / "packages.txt")
         (tmp_path / "packages.txt").write_text("debian a=1\n")
         package_spans.main(target)
     printed = capsys.readouterr()
