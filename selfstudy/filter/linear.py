@@ -45,7 +45,7 @@ class LinearModel:
         # All in one call: a batch is a chunk's sentences, and each call costs more than a sentence.
         owners, spans, counts = list(range(len(folded))), list(folded), [1] * len(folded)
         for owner, text in enumerate(folded):
-            sentences = _sentences(text)
+            sentences = sentences_of(text)
             owners += [owner] * len(sentences)
             spans += sentences
             counts += [len(sentences)] * len(sentences)
@@ -75,7 +75,7 @@ def mixed(models: Sequence[LinearModel], shares: Sequence[float]) -> LinearModel
     return LinearModel(weights.astype(np.float16), float(bias))
 
 
-def _sentences(folded: str) -> list[str]:
+def sentences_of(folded: str) -> list[str]:
     """Return the sentences of a text that are long enough to order anything; none if it is one sentence."""
     ends = [match.end() for match in _SENTENCE_END.finditer(folded)]
     if not ends:

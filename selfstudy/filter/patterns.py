@@ -60,11 +60,11 @@ RULES: tuple[Rule, ...] = (
         0.7,
         rf"""(?:\b(?:note|notice|message|attention|instructions?|reminder|memo|important|advice|warning|hinweis|achtung|
         anweisung(?:en)?|mitteilung|avis|consignes?|nota|aviso|instrucciones)\ (?:to|for|an|fur|aux?|pour|para)\W+
-        (?:all\ |any\ |every\ |the\ |alle\ |les\ |tous\ les\ |los\ )?{_GAP}{{0,1}}{_MACHINE}\b\W*(?:[:,—-]|$|\(|reading|processing|that|who))
+        (?:all\ |any\ |every\ |the\ |alle\ |les\ |tous\ les\ |los\ )?{_GAP}{{0,1}}{_MACHINE}\b(?!-\w)\W*(?:[:,—-]|$|\(|reading|processing|that|who))
         |\b(?:dear|hey|hi|hello|attention|liebe|cher|chere|querid[oa])\W+{_GAP}{{0,1}}{_MACHINE}\b
         |\b(?:if|when|wenn|falls|si|cuando)\b[^.!?\n]{{0,12}}\b(?:you\ are|you're|du|sie|vous\ etes|tu\ es|eres|es)\W+(?:an?|ein|eine|une?|una?)\W+{_GAP}{{0,2}}{_MACHINE}\b(?!\ (?:developer|researcher|engineer|user|company))
         |\b{_MACHINE}\W+{_GAP}{{0,3}}(?:reading|processing|parsing|ingesting|summari[sz]ing)\ (?:this|these)\b
-        |\bfor\ {_MACHINE}\ (?:only|use|readers?|eyes)\b""",
+        |\bfor\ {_MACHINE}\ (?:only|use\ only|readers?|eyes)\b""",
         "ai|a.i|llm|model|assist|asist|agent|bot|gpt|claude|gemini|copilot|ki|ia",
     ),
     _rule(
@@ -132,12 +132,12 @@ RULES: tuple[Rule, ...] = (
     _rule(
         "new_role",
         0.7,
-        rf"""\byou\ (?:are|'re)\ (?:now|no\ longer|henceforth)\b|\bfrom\ (?:now|here|this\ (?:point|moment))\ on(?:wards?)?\W+(?:you|please|always|answer|respond|act|speak|every)
+        rf"""\byou\ (?:are|'re)\ (?:now|no\ longer|henceforth)\b(?!\ (?:ready|able|in\ a\ position|done|familiar|being|\w+ed)\b|\ (?!acting|playing|speaking|operating|entering|talking|answering|pretending|being)\w+ing\b)|\bfrom\ (?:now|here|this\ (?:point|moment))\ on(?:wards?)?\W+(?:you|please|always|answer|respond|act|speak|every)
         |\b(?:act|behave|respond|answer|speak|roleplay|role-play|pose)\ as\ (?:if\ you\ (?:are|were)\ |though\ you\ (?:are|were)\ )?(?:an?|my|the)\ {_GAP}{{0,3}}
         (?:pirate|assistant|expert|ai|bot|character|persona|terminal|interpreter|translator|hacker|villain|dan|chatbot|model|poet|king|robot)
         |\b(?:adopt|assume|take\ on)\ the\ (?:persona|role|identity|character)\ of
         |\bab\ (?:jetzt|sofort)\ (?:bist|antworte|sprich)|\bdu\ bist\ (?:jetzt|nun|ab\ )|\btu\ es\ (?:maintenant|desormais)|\bdesormais,?\ (?:tu|vous|repon)
-        |\ba\ partir\ de\ ahora|\bahora\ eres\b|\bactua\ como\b|\bcomporte-toi\ comme\b|\bverhalte\ dich\ wie\b""",
+        |\ba\ partir\ de\ ahora,?\ (?:eres|seras|actua|respond|contest|habla|debes|vas\ a|solo|no)|\bahora\ eres\b|\bactua\ como\b|\bcomporte-toi\ comme\b|\bverhalte\ dich\ wie\b""",
         r"you|act|behav|speak|pose|pretend|persona|role|identity|character|respond|answer|ab |du bist|tu es|desormais|ahora|actua|comporte|verhalte",
     ),
     _rule(
@@ -162,7 +162,7 @@ RULES: tuple[Rule, ...] = (
     _rule(
         "refuse",
         0.5,
-        r"""\b(?:(?:do\ not|don't|never|refuse\ to|decline\ to|you\ (?:must|may|can)\ ?not)\ (?:\w+\ ){0,2}?
+        r"""\b(?:(?:do\ not|don't|never|(?<!\bi\ )(?:refuse|decline)\ to|you\ (?:must|may|can)\ ?not)\ (?:\w+\ ){0,2}?
         (?:answer|respond\ to|reply\ to|comply\ with|summari[sz]e|translate)\ (?:\w+\ ){0,3}(?:(?:questions?|requests?|quer(?:y|ies))\b(?!\ (?:of|from|by)\b)|users?|anyone|anything|text|document|passage)
         |(?:do\ not|don't|never|without)\ (?:mention(?:ing)?|reveal(?:ing)?|disclos(?:e|ing)|refer(?:ring)?\ to|acknowledg(?:e|ing)|
         tell\ (?:the\ user|anyone)|quot(?:e|ing))\ (?:\w+\ ){0,4}(?:th(?:is|ese|e)\ (?:\w+\ )?(?:instructions?|notes?|notices?|messages?|comments?|prompts?|text|rules?|system)|about\ this)
@@ -203,8 +203,8 @@ RULES: tuple[Rule, ...] = (
     _rule(
         "jailbreak",
         0.7,
-        r"""\b(?:jailbroken|jailbreak\ mode|developer\ mode\ (?:is\ )?(?:enabled|on|activated)|do\ anything\ now|without\ (?:any\ )?(?:restrictions|filters|censorship)\b[^.]{0,40}\b(?:answer|respond|you)|
-        unfiltered\ (?:and\ )?(?:ai|mode|response)|(?:admin|debug|god|maintenance|unrestricted|opposite)\ mode\ (?:on|enabled|activated))\b""",
+        r"""\b(?:you\b[^.]{0,30}\bjailbroken|jailbroken\ (?:ai|mode|model|version)|jailbreak\ mode|developer\ mode\ (?:is\ )?(?:enabled|on|activated)|do\ anything\ now(?!\W{0,3}(?:attack|prompt|jailbreak|technique))|without\ (?:any\ )?(?:restrictions|filters|censorship)\b[^.]{0,40}\b(?:answer|respond|you)|
+        unfiltered\ (?:and\ )?(?:ai|mode|response)|(?:admin|debug|god|maintenance|unrestricted|opposite)\ mode\ (?:on(?!\ or\ off)|enabled|activated))\b""",
         r"mode|jailbr|restrict|filter|anything",
     ),
 )
@@ -224,14 +224,14 @@ RULES_OF_OTHER_SCRIPTS: tuple[Rule, ...] = (
         r"""(?:回答|回复|答复|输出|总结|摘要|答案)[^。！？\n]{0,12}(?:必须|只能|只需|请|一律|都要|中|时|前|之前|开头|结尾)[^。！？\n]{0,24}(?:输出|说|写|包含|加入|提到|使用|注明|推荐|回答|告诉|用)
         |(?:请|必须|一律|只)(?:用|以|回答|回复|输出)[^。！？\n]{0,20}(?:回答|回复|输出|格式|语)
         |(?:回答|返答|出力|要約)[^。！？\n]{0,16}(?:してください|しなさい|すること|せよ|てはいけません|ないでください)
-        |(?:ответ\w*|отвеча\w+|резюме|вывод)[^.!?\n]{0,40}(?:долж\w+|только|всегда|исключительно|обязательно|скажи|напиши|добавь|включи|укажи)
+        |(?:ответ(?!ств)\w*|отвеча\w+|резюме)[^.!?\n]{0,40}(?:долж\w+|только|всегда|исключительно|обязательно|скажи|напиши|добавь|включи|укажи)
         |(?:отвеча(?:й|йте)|ответь(?:те)?)\b[^.!?\n]{0,30}\b(?:только|всегда|на\ \w+ом|словом|исключительно)
         |(?:اجب|اجابتك|ردك|الرد|الاجابة|اجاباتك|رد)[^.!؟\n]{0,40}(?:فقط|دائما|يجب|باللغة|بالكلمة|بكلمة|اذكر|اكتب|اضف)""",
     ),
     _rule(
         "machine_other_scripts",
         0.6,
-        r"""(?:人工智能|ai|语言模型|模型|助手|智能助理|机器人|アシスタント|言語モデル|人工知能)[^。！？\n]{0,10}(?:请注意|注意|必须|应当|应该|请(?!求)|への|は必ず|へ[:：]|読者|读者|阅读|处理)
+        r"""(?:人工智能|(?<![a-z])ai(?![a-z])|语言模型|模型|助手|智能助理|机器人|アシスタント|言語モデル|人工知能)[^。！？，\n]{0,10}(?:请注意|注意|必须|应当|应该|请(?!求)|への|は必ず|へ[:：]|読者|读者|(?:阅读|处理)(?:本|此|这|该))
         |(?:现在|从现在起|今后)[^。！？\n]{0,4}你(?:是|将|要|必须)|你(?:现在)?(?:的新身份|扮演|将扮演)|あなたは(?:今|これから)
         |(?:если\ (?:ты|вы)|для|вниманию|внимание,?)\ (?:\w+\ ){0,3}(?:ии|нейросет\w+|языков\w+\ модел\w+|ассистент\w*|чат-?бот\w*)
         |(?:ты|вы)\ теперь\b|отныне\ (?:ты|вы|отвеча)|притворись|веди\ себя\ как

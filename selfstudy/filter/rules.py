@@ -16,7 +16,7 @@ from selfstudy.filter import patterns
 from selfstudy.filter.judge import BlockKind, Context, Verdict, verdict
 from selfstudy.filter.normalise import views
 
-RULES_VERSION = "5"
+RULES_VERSION = "6"
 # Instructions that no reader is meant to see have no business in these places.
 _HIDING_PLACES = {BlockKind.COMMENT, BlockKind.TURN, BlockKind.MARKUP, BlockKind.TITLE}
 _WEIGHT_OF_PLACE = 0.25
