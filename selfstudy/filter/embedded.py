@@ -54,7 +54,7 @@ class EmbeddedJudge:
         hidden: list[bool] = []
         for index, context in enumerate(batch):
             for reading, text in enumerate(views(context.text)):
-                for piece in _pieces(unwrap(text)):
+                for piece in pieces_of(unwrap(text)):
                     texts.append(piece)
                     owners.append(index)
                     hidden.append(reading > 0)
@@ -86,7 +86,7 @@ def _num_letters(text: str) -> int:
     return sum(3 if char >= "\u3040" else 1 for char in text if char.isalpha())
 
 
-def _pieces(text: str) -> Iterator[str]:
+def pieces_of(text: str) -> Iterator[str]:
     """Yield the windows of a text, and of those with several sentences each one, so that none hides behind another."""
     for window in _windows(text):
         yield window

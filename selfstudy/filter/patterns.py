@@ -101,7 +101,7 @@ RULES: tuple[Rule, ...] = (
         (?:you\ |du\ |sie\ )?(?:answer(?:ing)?|respond(?:ing)?|reply(?:ing)?|summari[sz](?:e|ing)|generating\ (?:an?|the|your)\ {_ANSWER}|
         (?:giving|providing|producing|formulating)\ (?:your|an?|the|any)\ (?:\w+\ )?{_ANSWER}|(?:be(?:en)?\ )?asked\ (?:about|to\ (?:summari|answer))|
         antwortest|antworten|repondre|repondez|reponds|responder|respondas|contestar)\b
-        (?!,?\ (?:(?:he|she|they)\b|\w+\ (?!need|proceed|feed|heed|exceed)(?:\w+ed|went|took|gave|sat|said|threw|shook|left)\b))""",
+        (?!,?\ (?:(?:he|she|they)\b|\w+\ (?!need|proceed|feed|heed|exceed)(?:\w+ed|went|took|gave|sat|said|threw|shook|left)\b)|[^.!?\n]{{0,120}}\b(?:told|said|stated|replied|explained)\b)""",
         r"answer|respond|reply|summar|generat|giving|provid|produc|formulat|asked|antwort|repond|contest",
     ),
     _rule(
@@ -162,7 +162,7 @@ RULES: tuple[Rule, ...] = (
     _rule(
         "refuse",
         0.5,
-        r"""\b(?:(?:do\ not|don't|never|(?<!\bi\ )(?:refuse|decline)\ to|you\ (?:must|may|can)\ ?not)\ (?:\w+\ ){0,2}?
+        r"""\b(?:(?:do\ not|don't|(?<!\bwould\ )never|(?<!\bi\ )(?:refuse|decline)\ to|you\ (?:must|may|can)\ ?not)\ (?:\w+\ ){0,2}?
         (?:answer|respond\ to|reply\ to|comply\ with|summari[sz]e|translate)\ (?:\w+\ ){0,3}(?:(?:questions?|requests?|quer(?:y|ies))\b(?!\ (?:of|from|by)\b)|users?|anyone|anything|text|document|passage)
         |(?:do\ not|don't|never|without)\ (?:mention(?:ing)?|reveal(?:ing)?|disclos(?:e|ing)|refer(?:ring)?\ to|acknowledg(?:e|ing)|
         tell\ (?:the\ user|anyone)|quot(?:e|ing))\ (?:\w+\ ){0,4}(?:th(?:is|ese|e)\ (?:\w+\ )?(?:instructions?|notes?|notices?|messages?|comments?|prompts?|text|rules?|system)|about\ this)
@@ -174,7 +174,7 @@ RULES: tuple[Rule, ...] = (
         0.4,
         r"""\b(?:tell|inform|notify|advise|direct|urge|warn|remind|ask|convince|instruct|redirect|send|encourage)\ (?:the\ |every\ |any\ |all\ )?(?:users?|reader|questioner|asker|person\ asking|human)\b
         |\b(?:the\ |when\ (?:the\ |a\ )?|if\ (?:the\ |a\ )?)user(?:'s)?\ (?:asks?|requests?|wants|question|query|prompt|says)\b
-        |\bwhen(?:ever)?\ (?:you(?:'re|\ are)\ )?asked\b|\bif\ (?:you\ are\ )?asked\ (?:about|to|for|how|what|whether)\b""",
+        |\bwhen(?:ever)?\ (?:you(?:'re|\ are)\ )?asked\b(?![^.!?\n]{0,120}\b(?:told|said|stated|replied|explained)\b)|\bif\ (?:you\ are\ )?asked\ (?:about|to|for|how|what|whether)\b""",
         r"user|reader|asker|question|person|human|asked",
     ),
     _rule(
