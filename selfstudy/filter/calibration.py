@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 _HALF = 0.5
 _SHARE_AT_HALF = 0.002
 # Just under one in a hundred, so that equal scores do not make it more.
-_SHARE_OF_HARD_AT_HALF = 0.0099
+_SHARE_OF_HARD_AT_HALF = 0.0097
 _SHARES = np.array([0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001, 0.0005])
 
 

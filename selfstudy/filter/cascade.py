@@ -3,11 +3,13 @@
 logit = (1 - share) x linear + share x encoder, where the encoder's is clipped to +-ENCODER_LIMIT. What the linear model
 does not doubt counts as what the encoder is surest is clean, so nothing is gained by being read. Of text that the
 encoder can read neither as it is nor in rough English (see `gloss`) the linear model decides alone. Shifts move the
-logits of that and of foreign text to where as little clean text is lost.
+logits of that and of foreign text to where as little clean text is lost. A text that is doubted is as bad as its worst
+sentence, so that none hides behind another.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,10 +18,11 @@ from numpy.typing import NDArray
 
 from selfstudy.filter.encoder import Encoder
 from selfstudy.filter.features import Featurizer
-from selfstudy.filter.linear import LinearModel
+from selfstudy.filter.linear import LinearModel, sentences_of
 from selfstudy.filter.word_pieces import Reading
 
 ENCODER_LIMIT = 8.0
+_PER_SENTENCE = 2.0
 Floats = NDArray[np.float32]
 
 
@@ -41,10 +44,26 @@ class Cascade:
     def logits(self, featurizer: Featurizer, folded: Sequence[str]) -> Floats:
         """Return one logit per folded text. A text's logit does not depend on the others."""
         coarse = self.linear.logits(featurizer, folded)
-        return coarse if self.encoder is None else self.refined(coarse, folded)
+        return coarse if self.encoder is None else self.refined(featurizer, coarse, folded)
 
-    def refined(self, coarse: Floats, folded: Sequence[str]) -> Floats:
+    def refined(self, featurizer: Featurizer, coarse: Floats, folded: Sequence[str]) -> Floats:
         """Return the logits of texts whose linear ones are known."""
+        result = self._of_both(coarse, folded)
+        owners: list[int] = []
+        sentences: list[str] = []
+        handicaps: list[float] = []
+        for owner in map(int, np.flatnonzero(coarse >= self.doubt)):
+            parts = sentences_of(folded[owner])
+            owners += [owner] * len(parts)
+            sentences += parts
+            # n sentences have n chances to be wrong, and take all of a speech with them, so each has to say more.
+            handicaps += [_PER_SENTENCE * math.log(max(1, len(parts)))] * len(parts)
+        if sentences:
+            alone = self._of_both(self.linear.logits(featurizer, sentences), sentences)
+            np.maximum.at(result, owners, alone - np.array(handicaps, np.float32))
+        return result
+
+    def _of_both(self, coarse: Floats, folded: Sequence[str]) -> Floats:
         assert self.encoder is not None, "there is no encoder to refine with"
         doubtful = np.flatnonzero(coarse >= self.doubt)
         readings = [self.encoder.pieces.reading(folded[index]) for index in map(int, doubtful)]

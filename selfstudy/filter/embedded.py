@@ -1,20 +1,19 @@
 """The trained judge: no network, no GPU, one file of a few megabytes.
 
-It reads every reading of a span (see `normalise`) in windows and sentence by sentence, takes the worst, and knows
-where the span stands: in a comment, a chat turn or a title an instruction needs less to be one, and beside a removed
-sentence what carries on from it is judged as its continuation.
+It reads every reading of a span (see `normalise`) in windows, takes the worst, and knows where the span stands: in a
+comment, a chat turn or a title an instruction needs less to be one, and beside a removed sentence what carries on from
+it is judged as its continuation.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from selfstudy.filter.features import Featurizer
 from selfstudy.filter.judge import BlockKind, Context, Verdict, verdict
-from selfstudy.filter.linear import sentences_of
 from selfstudy.filter.model_file import FilterModel
 from selfstudy.filter.normalise import unwrap, views
 
@@ -54,8 +53,8 @@ class EmbeddedJudge:
         hidden: list[bool] = []
         for index, context in enumerate(batch):
             for reading, text in enumerate(views(context.text)):
-                for piece in pieces_of(unwrap(text)):
-                    texts.append(piece)
+                for window in _windows(unwrap(text)):
+                    texts.append(window)
                     owners.append(index)
                     hidden.append(reading > 0)
         scores = self.model.calibration.scores_of(self.model.cascade.logits(self._featurizer, texts))
@@ -84,13 +83,6 @@ def _num_letters(text: str) -> int:
         # Nearly every text is long enough; only a short one has to be counted.
         return len(text) if len(text) > 40 else sum(map(str.isalpha, text))
     return sum(3 if char >= "\u3040" else 1 for char in text if char.isalpha())
-
-
-def pieces_of(text: str) -> Iterator[str]:
-    """Yield the windows of a text, and of those with several sentences each one, so that none hides behind another."""
-    for window in _windows(text):
-        yield window
-        yield from sentences_of(window)
 
 
 def _windows(text: str) -> list[str]:

@@ -70,7 +70,7 @@ RULES: tuple[Rule, ...] = (
     _rule(
         "machine_must",
         0.5,
-        rf"""\b{_MACHINE}\W+{_GAP}{{0,5}}(?:must|shall|should|are\ (?:required|asked|instructed|requested)|is\ (?:required|asked|
+        rf"""(?<!\bhow\ )(?<!\bhow\ the\ )(?<!\bhow\ an\ )\b{_MACHINE}\W+{_GAP}{{0,5}}(?:must|shall|should|are\ (?:required|asked|instructed|requested)|is\ (?:required|asked|
         instructed|requested)|need\ to|muss|mussen|soll|sollen|doi(?:t|vent)|debe[n]?)\W+{_GAP}{{0,6}}
         (?:answer|respond|reply|output|say|state|tell|include|mention|end|begin|start|recommend|refuse|ignore|write|add|
         summari[sz]e|conclude|disclose|reveal|antworten|sagen|erwahnen|repondre|dire|mentionner|responder|decir|mencionar)""",

@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from selfstudy.filter.calibration import Calibration, calibrate, expected_share_lost
 from selfstudy.filter.cascade import Cascade
 from selfstudy.filter.composer import WRITTEN, compose_attacks, compose_clean, compose_written, phrases_hash
-from selfstudy.filter.embedded import EmbeddedJudge, pieces_of
+from selfstudy.filter.embedded import EmbeddedJudge
 from selfstudy.filter.encoder import Encoder
 from selfstudy.filter.encoder_training import EncoderSettings, check_pretrained, fit_encoder, start_worker
 from selfstudy.filter.evaluation import evaluate, score_texts
@@ -46,7 +46,7 @@ from selfstudy.filter.rules import RulesJudge
 
 log = logging.getLogger(__name__)
 _SECOND_SHARE = 0.6
-_SHARES_OF_FITS = (0.5, 0.5)
+_SHARES_OF_FITS = (0.65, 0.35)
 _ENCODER_FITS = 5
 _ALWAYS_SEEN = -1
 ENGLISH, FOREIGN, UNREAD = range(3)
@@ -75,7 +75,7 @@ class TrainingPlan:
     encoder: str | None = None
     encoder_settings: EncoderSettings = field(default_factory=EncoderSettings)
     read_share: float = 0.04
-    encoder_share: float = 0.3
+    encoder_share: float = 0.35
 
 
 def train(plan: TrainingPlan, model_path: str | Path) -> dict[str, Any]:
@@ -203,7 +203,7 @@ def _fit_and_calibrate(spans: _Spans) -> tuple[Cascade, Calibration, dict[str, A
         models.append(Cascade(spans.fit_linear(np.flatnonzero(folds != number))))
         coarse[inside] = models[-1].logits(featurizer, spans.texts(inside))
         log.info("fold %d of %d: %d spans left out", number + 1, len(used), len(inside))
-    whole = Cascade(spans.fit_linear(np.arange(len(examples))))
+    whole, logits = Cascade(spans.fit_linear(np.arange(len(examples)))), coarse
     if plan.encoder:
         # Fitting an encoder takes minutes, so each leaves several folds out at once.
         groups = np.where(folds < 0, folds, folds % _ENCODER_FITS)
@@ -212,12 +212,11 @@ def _fit_and_calibrate(spans: _Spans) -> tuple[Cascade, Calibration, dict[str, A
             replace(model, encoder=encoders[number % _ENCODER_FITS], share=plan.encoder_share)
             for number, model in enumerate(models)
         ]
-        models = _with_borders(spans, models, folds, coarse, np.array(clean))
+        models, logits = _with_borders(spans, models, folds, coarse, np.array(clean))
         whole = replace(models[0], linear=whole.linear, encoder=encoders[-1])
     by_rules = np.zeros(len(examples))
     by_rules[judged], _ = score_texts(RulesJudge(), [examples[int(i)] for i in judged])
     hard = [i for i in map(int, judged) if not examples[i].label and examples[i].hard]
-    logits = _worst_logits(spans, models, folds, [*clean, *hard])
     calibration = calibrate(logits[clean], by_rules[clean], logits[hard], by_rules[hard])
     scores = np.zeros(len(examples))
     for number, model in enumerate(models):
@@ -238,9 +237,12 @@ def _fit_and_calibrate(spans: _Spans) -> tuple[Cascade, Calibration, dict[str, A
 
 def _with_borders(
     spans: _Spans, models: Sequence[Cascade], folds: Indices, coarse: NDArray[np.float32], clean: Indices
-) -> list[Cascade]:
-    """Return the models with what the `clean` spans decide: what the encoder reads, and that as many of them are lost
-    at the default threshold of those in rough English, and of those that cannot be read, as of the others."""
+) -> tuple[list[Cascade], NDArray[np.float32]]:
+    """Return the models with what the `clean` spans decide, and the logits of the left-out spans.
+
+    That is what the encoder reads, and that as many of them are lost at the default threshold of those in rough
+    English, and of those that cannot be read, as of the others.
+    """
     doubt = float(np.quantile(coarse[clean], 1 - spans.plan.read_share))
     models = [replace(model, doubt=doubt) for model in models]
     logits, kinds = coarse.copy(), np.full(len(folds), _ALWAYS_SEEN)
@@ -248,27 +250,15 @@ def _with_borders(
         assert model.encoder is not None
         inside = np.flatnonzero(folds == number)
         texts = spans.texts(inside)
-        logits[inside] = model.refined(coarse[inside], texts)
+        logits[inside] = model.refined(Featurizer(), coarse[inside], texts)
         readings = [model.encoder.pieces.reading(text) for text in texts]
         kinds[inside] = [UNREAD if reading is None else int(reading.foreign) for reading in readings]
 
     by_kind = shifts_of(logits[clean], kinds[clean])
     foreign, unread = by_kind.get(FOREIGN, 0.0), by_kind.get(UNREAD, 0.0)
-    return [replace(model, foreign_shift=foreign, unread_shift=unread) for model in models]
-
-
-def _worst_logits(
-    spans: _Spans, models: Sequence[Cascade], folds: Indices, chosen: Sequence[int]
-) -> NDArray[np.float32]:
-    """Return the logits of the chosen spans by the model that has not seen them, each as the judge reads it: that of
-    its worst piece."""
-    worst = np.full(len(folds), -np.inf, np.float32)
-    for number, model in enumerate(models):
-        owned = [(i, piece) for i in chosen if folds[i] == number for piece in pieces_of(spans.folded[i])]
-        if owned:
-            owners, pieces = zip(*owned, strict=True)
-            np.maximum.at(worst, np.array(owners), model.logits(Featurizer(), pieces))
-    return worst
+    for kind, by in by_kind.items():
+        logits[(kinds == kind) & (coarse >= doubt)] += by
+    return [replace(model, foreign_shift=foreign, unread_shift=unread) for model in models], logits
 
 
 def shifts_of(clean_logits: NDArray[np.float32], kinds: Indices) -> dict[int, float]:
@@ -290,6 +280,6 @@ def _calibrated_on_training(spans: _Spans) -> tuple[Cascade, Calibration, None]:
     for encoder in spans.fit_encoders([everything]):
         doubt = float(np.quantile(coarse, 1 - spans.plan.read_share))
         cascade = Cascade(cascade.linear, encoder, doubt, spans.plan.encoder_share)
-        logits = cascade.refined(coarse, spans.texts(seen))
+        logits = cascade.refined(Featurizer(), coarse, spans.texts(seen))
     by_rules, _ = score_texts(RulesJudge(), [spans.examples[int(i)] for i in seen])
     return cascade, calibrate(logits, by_rules, logits[:0], by_rules[:0]), None

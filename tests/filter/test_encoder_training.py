@@ -15,6 +15,7 @@ from selfstudy.config import ConfigError
 from selfstudy.filter.cascade import Cascade
 from selfstudy.filter.encoder import Encoder, Floats, quantised, restored
 from selfstudy.filter.encoder_training import EncoderSettings, fit_encoder
+from selfstudy.filter.features import Featurizer
 from selfstudy.filter.linear import LinearModel
 from selfstudy.filter.model_file import load_model
 from selfstudy.filter.train import TrainingPlan, train
@@ -152,7 +153,7 @@ def test_as_many_clean_spans_are_lost_in_any_language_and_of_those_the_encoder_c
     for one in (1, 2):
         assert (logits[:6000][kind == one] > border).mean() == pytest.approx(0.002, abs=0.0005)
     # The models that are returned say the same.
-    assert models[0].refined(coarse[:6000], texts) == pytest.approx(logits[:6000], abs=1e-5)
+    assert models[0].refined(Featurizer(), coarse[:6000], texts) == pytest.approx(logits[:6000], abs=1e-5)
     # What is always in training decides nothing and is not touched.
     assert logits[6000] == coarse[6000]
 
