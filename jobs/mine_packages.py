@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import gzip
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -21,7 +22,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from jobs.bench_filter import exam_examples, held_out_examples, unseen_instructions
-from jobs.package_spans import PACKAGES, SPANS, Kind, debian_archive, hash_of, read_spans, write_spans
+from jobs.package_spans import PACKAGES, SPANS, Kind, debian_archive, hash_of, read_spans, say_left_out, write_spans
 from jobs.package_text import documents_of
 from jobs.planting import words_of
 from selfstudy.filter.features import Featurizer
@@ -89,16 +90,20 @@ def main(names: list[str], unlike: list[Path]) -> None:
     model, spans = load_model(), read_spans(SPANS.read_bytes())
     packages = set(PACKAGES.read_text(encoding="utf-8").splitlines())
     for name in names:
-        with tempfile.TemporaryDirectory() as folder:
-            archive, version = debian_archive(name, Path(folder))
-            found = doubted(documents_of(archive), model)
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                archive, version = debian_archive(name, Path(folder))
+                found = doubted(documents_of(archive), model)
+        except (subprocess.CalledProcessError, FileNotFoundError) as error:
+            say_left_out("debian", name, error)
+            continue
         kept = chosen([(score, text) for score, text in found if hash_of(text) not in spans], known)
         print(f"{name} {version}: {len(kept)} kept of {len(found)} doubted", file=sys.stderr)
         for score, sentence in kept:
             print(f"{score:.3f}\t{name}\t{sentence}")
         spans.update((hash_of(sentence), Kind.DOUBTED) for _, sentence in kept)
         packages |= {f"debian {name}={version}"} if kept else set()
-    write_spans(spans, packages)
+        write_spans(spans, packages)
 
 
 if __name__ == "__main__":
@@ -106,4 +111,7 @@ if __name__ == "__main__":
     parser.add_argument("names", nargs="+", metavar="PACKAGE")
     parser.add_argument("--unlike", type=Path, action="append", default=[], metavar="PATH")
     arguments = parser.parse_args()
+    for path in arguments.unlike:
+        if not path.exists():
+            parser.error(f"--unlike {path}: no such file or folder")
     main(arguments.names, arguments.unlike)

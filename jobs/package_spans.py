@@ -105,7 +105,7 @@ def of_readmes(packages: str, folder: Path) -> Iterator[str]:
     except subprocess.CalledProcessError as error:
         # One that is gone must not take the others along.
         if len(names) == 1:
-            _say_left_out("readme", packages, error)
+            say_left_out("readme", packages, error)
             return
         for half in (names[: len(names) // 2], names[len(names) // 2 :]):
             yield from of_readmes(" ".join(half), folder)
@@ -122,7 +122,7 @@ _SOURCES: dict[str, Callable[[str, Path], Iterator[str]]] = {
 }
 
 
-def _say_left_out(source: str, packages: str, error: Exception) -> None:
+def say_left_out(source: str, packages: str, error: Exception) -> None:
     said = str(getattr(error, "stderr", None) or error).strip()
     print(f"{source} {packages[:80]}: left out: {said.splitlines()[-1]}", file=sys.stderr)
 
@@ -159,7 +159,7 @@ def main(target: Path) -> None:
                     # The first package that says it.
                     rows.setdefault(digest, row)
             except (subprocess.CalledProcessError, FileNotFoundError) as error:
-                _say_left_out(*task, error)
+                say_left_out(*task, error)
             print(f"{number} of {len(tasks)} sources: {len(rows)} sentences", file=sys.stderr)
     with target.open("wb") as raw, gzip.GzipFile(fileobj=raw, mode="wb", mtime=0, filename="") as file:
         for digest in sorted(rows):

@@ -1,6 +1,7 @@
 """Training data that the filter doubts: what is chosen of a package, and what is never taken."""
 
 import gzip
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -47,15 +48,23 @@ def test_mining_adds_to_both_files_and_leaves_measuring_sets_alone(
         file.write_bytes(start)
         for module in (mine_packages, package_spans):
             monkeypatch.setattr(module, name, file)
-    monkeypatch.setattr(mine_packages, "debian_archive", lambda *_: (tar, "1:2.3-4"))
 
-    mine_packages.main(["a-doc"], [labelled])
+    def archive_of(name: str, _: Path) -> tuple[Path, str]:
+        if name == "gone-doc":
+            raise subprocess.CalledProcessError(100, "apt-get", stderr="E: Unable to locate package")
+        return tar, "1:2.3-4"
+
+    monkeypatch.setattr(mine_packages, "debian_archive", archive_of)
+
+    mine_packages.main(["a-doc", "gone-doc"], [labelled])
 
     assert (tmp_path / "PACKAGES").read_text() == "debian a-doc=1:2.3-4\nreadme z==1\n"
     spans = read_spans((tmp_path / "SPANS").read_bytes())
     assert spans[hash_of(sentences[3])] is Kind.RANDOM
     assert hash_of(sentences[7]) not in spans
-    added = [line.split("\t")[2] for line in capsys.readouterr().out.splitlines()]
+    printed = capsys.readouterr()
+    assert "debian gone-doc: left out: E: Unable to locate package" in printed.err
+    added = [line.split("\t")[2] for line in printed.out.splitlines()]
     assert len(added) >= 30
     assert not [sentence for sentence in added if sentence in Known(unseen_instructions(), 5)]
     assert {digest for digest, kind in spans.items() if kind is Kind.DOUBTED} == {hash_of(text) for text in added}
