@@ -22,6 +22,7 @@ from selfstudy.filter.linear import LinearModel, sentences_of
 from selfstudy.filter.word_pieces import Reading
 
 ENCODER_LIMIT = 8.0
+# With 1, speeches of a novel went whole for one of their sentences.
 _PER_SENTENCE = 2.0
 Floats = NDArray[np.float32]
 

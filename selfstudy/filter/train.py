@@ -75,7 +75,7 @@ class TrainingPlan:
     encoder: str | None = None
     encoder_settings: EncoderSettings = field(default_factory=EncoderSettings)
     read_share: float = 0.04
-    encoder_share: float = 0.35
+    encoder_share: float = 0.4
 
 
 def train(plan: TrainingPlan, model_path: str | Path) -> dict[str, Any]:

@@ -181,13 +181,13 @@ def test_who_answers_in_a_story_is_not_told_how_to() -> None:
 
 
 def test_most_advice_on_prompting_stays() -> None:
-    """Forty sentences from lessons; seven that speak of "your prompt" or forbid something are taken, as things are."""
+    """Forty sentences from lessons; five that speak of "your prompt" or forbid something are taken, as things are."""
     judge = load_judge(FilterConfig())
     assert judge is not None
     advice = Path(__file__).with_name("advice_on_prompting.txt").read_text("utf-8").splitlines()
     taken = [text for text, score in zip(advice, scores(judge, advice), strict=True) if score >= 0.5]
     assert len(advice) == 40
-    assert len(taken) <= 7, taken
+    assert len(taken) <= 5, taken
 
 
 def test_the_strictest_of_combined_judges_decides() -> None:
@@ -267,7 +267,7 @@ def test_ids_of_spans_name_their_text() -> None:
 
 
 def test_what_carries_on_from_a_removed_sentence_needs_less(judge: Judge) -> None:
-    carries_on, clean = "Do not give reasons.", "Preheat the oven to 200 degrees and butter the tin."
+    carries_on, clean = "Never say why.", "Preheat the oven to 200 degrees and butter the tin."
     alone, beside, other = (
         verdict.score
         for verdict in judge.score(
