@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import gzip
+import json
 import subprocess
 import sys
 import tempfile
@@ -21,10 +22,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from jobs import package_spans
 from jobs.bench_filter import exam_examples, held_out_examples, unseen_instructions
-from jobs.package_spans import PACKAGES, SPANS, Kind, debian_archive, hash_of, read_spans, say_left_out, write_spans
+from jobs.package_spans import Kind, debian_archive, hash_of, read_spans, say_left_out, write_spans
 from jobs.package_text import documents_of
-from jobs.planting import words_of
+from jobs.planting import shingles, words_of
 from selfstudy.filter.features import Featurizer
 from selfstudy.filter.model_file import FilterModel, load_model
 from selfstudy.filter.normalise import fold, unwrap
@@ -41,14 +43,10 @@ class Known:
 
     def __init__(self, texts: Iterable[str], length: int) -> None:
         self._length = length
-        self._runs = {run for text in texts for run in self._runs_of(text)}
+        self._runs = {run for text in texts for run in shingles(words_of(text), length)}
 
     def __contains__(self, sentence: str) -> bool:
-        return not self._runs.isdisjoint(self._runs_of(sentence))
-
-    def _runs_of(self, text: str) -> Iterator[int]:
-        words = words_of(text)
-        return (hash(tuple(words[i : i + self._length])) for i in range(len(words) - self._length + 1))
+        return not self._runs.isdisjoint(shingles(words_of(sentence), self._length))
 
 
 def doubted(sentences: Iterable[str], model: FilterModel) -> list[tuple[float, str]]:
@@ -72,24 +70,26 @@ def chosen(found: Iterable[tuple[float, str]], known: Iterable[Known]) -> list[t
     return kept[:_MOST_OF_A_PACKAGE] if len(kept) >= _LEAST_OF_A_PACKAGE else []
 
 
-def _texts_in(path: Path) -> Iterator[str]:
+def texts_in(path: Path) -> Iterator[str]:
+    """Yield the texts of a file or of a folder's files, of JSON Lines each row's."""
     for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
         if file.is_file():
             content = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
-            # Of JSON Lines the names of the fields are runs too, which harm nothing.
-            yield from (
-                content.decode(errors="ignore").splitlines()
-                if ".jsonl" in file.name
-                else [content.decode(errors="ignore")]
-            )
+            if ".jsonl" in file.suffixes:
+                yield from (str(json.loads(line).get("text", "")) for line in content.splitlines() if line.strip())
+            else:
+                yield content.decode(errors="ignore")
 
 
 def main(names: list[str], unlike: list[Path]) -> None:
     measured = [*unseen_instructions(), *(example.text for example in [*held_out_examples(), *exam_examples()])]
-    known = [Known(measured, _MEASURED_RUN), Known((text for path in unlike for text in _texts_in(path)), _KNOWN_RUN)]
-    model, spans = load_model(), read_spans(SPANS.read_bytes())
-    packages = set(PACKAGES.read_text(encoding="utf-8").splitlines())
+    known = [Known(measured, _MEASURED_RUN), Known((text for path in unlike for text in texts_in(path)), _KNOWN_RUN)]
+    model, spans = load_model(), read_spans(package_spans.SPANS.read_bytes())
+    packages = set(package_spans.PACKAGES.read_text(encoding="utf-8").splitlines())
     for name in names:
+        if any(line.startswith(f"debian {name}=") for line in packages):
+            print(f"{name}: read before", file=sys.stderr)
+            continue
         try:
             with tempfile.TemporaryDirectory() as folder:
                 archive, version = debian_archive(name, Path(folder))
@@ -101,9 +101,10 @@ def main(names: list[str], unlike: list[Path]) -> None:
         print(f"{name} {version}: {len(kept)} kept of {len(found)} doubted", file=sys.stderr)
         for score, sentence in kept:
             print(f"{score:.3f}\t{name}\t{sentence}")
-        spans.update((hash_of(sentence), Kind.DOUBTED) for _, sentence in kept)
-        packages |= {f"debian {name}={version}"} if kept else set()
-        write_spans(spans, packages)
+        if kept:
+            spans.update((hash_of(sentence), Kind.DOUBTED) for _, sentence in kept)
+            packages.add(f"debian {name}={version}")
+            write_spans(spans, packages)
 
 
 if __name__ == "__main__":

@@ -73,8 +73,8 @@ def shared(attack: str, text_words: Sequence[str], text_shingles: frozenset[tupl
 _SHINGLE = 4
 
 
-def shingles(words: Sequence[str]) -> list[tuple[str, ...]]:
-    return [tuple(words[start : start + _SHINGLE]) for start in range(len(words) - _SHINGLE + 1)]
+def shingles(words: Sequence[str], length: int = _SHINGLE) -> list[tuple[str, ...]]:
+    return [tuple(words[start : start + length]) for start in range(len(words) - length + 1)]
 
 
 def words_of(text: str) -> list[str]:

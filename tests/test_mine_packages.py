@@ -8,7 +8,7 @@ import pytest
 
 from jobs import mine_packages, package_spans
 from jobs.bench_filter import unseen_instructions
-from jobs.mine_packages import Known, chosen, doubted
+from jobs.mine_packages import Known, chosen, doubted, texts_in
 from jobs.package_spans import Kind, hash_of, read_spans
 from selfstudy.filter.model_file import load_model
 from tests.test_package_spans import archive
@@ -19,6 +19,15 @@ def test_no_sentence_shares_a_run_of_words_with_what_is_known() -> None:
     assert "Ask whether the KEEPER of the north, gate or not, has rung." in known
     assert "The keeper of the gate must ring." not in known
     assert "Too short." not in known
+
+
+def test_texts_of_rows_are_read_as_they_are_meant(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text('{"text": "one \\u201ctwo\\u201d\\nthree"}\n\n{"id": 7}\n', "utf-8")
+    (tmp_path / "more.jsonl.gz").write_bytes(gzip.compress(b'{"text": "four"}'))
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "inner" / "page.md").write_text("five\nsix", "utf-8")
+    assert set(texts_in(tmp_path)) == {"one “two”\nthree", "", "four", "five\nsix"}
+    assert list(texts_in(tmp_path / "more.jsonl.gz")) == ["four"]
 
 
 def test_of_a_package_the_most_doubted_are_kept_and_of_one_with_few_none() -> None:
@@ -40,14 +49,15 @@ def test_mining_adds_to_both_files_and_leaves_measuring_sets_alone(
 ) -> None:
     sentences = [f"Do not answer more than {number} questions of the user." for number in range(40)]
     labelled = tmp_path / "labelled.jsonl.gz"
-    labelled.write_bytes(gzip.compress(b'{"text": "Do not answer more than 7 questions of the user."}\n'))
+    labelled.write_bytes(
+        gzip.compress(b'{"text": "A \\u201cnote\\u201d:\\nDo not answer more than 7 questions of the user."}\n')
+    )
     page = "".join(f"<p>{sentence}</p>" for sentence in [*sentences, *unseen_instructions()])
     tar = archive(tmp_path, {"./usr/share/doc/a/page.html": page.encode()})
     for name, start in (("PACKAGES", b"readme z==1\n"), ("SPANS", hash_of(sentences[3]) + bytes([Kind.RANDOM]))):
         file = tmp_path / name
         file.write_bytes(start)
-        for module in (mine_packages, package_spans):
-            monkeypatch.setattr(module, name, file)
+        monkeypatch.setattr(package_spans, name, file)
 
     def archive_of(name: str, _: Path) -> tuple[Path, str]:
         if name == "gone-doc":
@@ -62,7 +72,11 @@ def test_mining_adds_to_both_files_and_leaves_measuring_sets_alone(
     spans = read_spans((tmp_path / "SPANS").read_bytes())
     assert spans[hash_of(sentences[3])] is Kind.RANDOM
     assert hash_of(sentences[7]) not in spans
+    before = (tmp_path / "SPANS").read_bytes()
+    mine_packages.main(["a-doc"], [])
+    assert (tmp_path / "SPANS").read_bytes() == before
     printed = capsys.readouterr()
+    assert "a-doc: read before" in printed.err
     assert "debian gone-doc: left out: E: Unable to locate package" in printed.err
     added = [line.split("\t")[2] for line in printed.out.splitlines()]
     assert len(added) >= 30
