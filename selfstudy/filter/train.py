@@ -245,20 +245,28 @@ def _with_borders(
     """
     doubt = float(np.quantile(coarse[clean], 1 - spans.plan.read_share))
     models = [replace(model, doubt=doubt) for model in models]
-    logits, kinds = coarse.copy(), np.full(len(folds), _ALWAYS_SEEN)
+    logits = _refined(spans, models, folds, coarse)
+    kinds = np.full(len(folds), _ALWAYS_SEEN)
     for number, model in enumerate(models):
         assert model.encoder is not None
         inside = np.flatnonzero(folds == number)
-        texts = spans.texts(inside)
-        logits[inside] = model.refined(Featurizer(), coarse[inside], texts)
-        readings = [model.encoder.pieces.reading(text) for text in texts]
+        readings = [model.encoder.pieces.reading(text) for text in spans.texts(inside)]
         kinds[inside] = [UNREAD if reading is None else int(reading.foreign) for reading in readings]
-
     by_kind = shifts_of(logits[clean], kinds[clean])
     foreign, unread = by_kind.get(FOREIGN, 0.0), by_kind.get(UNREAD, 0.0)
-    for kind, by in by_kind.items():
-        logits[(kinds == kind) & (coarse >= doubt)] += by
-    return [replace(model, foreign_shift=foreign, unread_shift=unread) for model in models], logits
+    models = [replace(model, foreign_shift=foreign, unread_shift=unread) for model in models]
+    return models, _refined(spans, models, folds, coarse)
+
+
+def _refined(
+    spans: _Spans, models: Sequence[Cascade], folds: Indices, coarse: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Return the logits of the left-out spans by both models, from the linear ones."""
+    logits, featurizer = coarse.copy(), Featurizer()
+    for number, model in enumerate(models):
+        inside = np.flatnonzero(folds == number)
+        logits[inside] = model.refined(featurizer, coarse[inside], spans.texts(inside))
+    return logits
 
 
 def shifts_of(clean_logits: NDArray[np.float32], kinds: Indices) -> dict[int, float]:
@@ -275,11 +283,11 @@ def shifts_of(clean_logits: NDArray[np.float32], kinds: Indices) -> dict[int, fl
 def _calibrated_on_training(spans: _Spans) -> tuple[Cascade, Calibration, None]:
     seen = np.flatnonzero(spans.features.labels == 0)
     everything = np.arange(len(spans.examples))
-    cascade = Cascade(spans.fit_linear(everything))
-    logits = coarse = cascade.logits(Featurizer(), spans.texts(seen))
+    cascade, featurizer = Cascade(spans.fit_linear(everything)), Featurizer()
+    logits = coarse = cascade.logits(featurizer, spans.texts(seen))
     for encoder in spans.fit_encoders([everything]):
         doubt = float(np.quantile(coarse, 1 - spans.plan.read_share))
         cascade = Cascade(cascade.linear, encoder, doubt, spans.plan.encoder_share)
-        logits = cascade.refined(Featurizer(), coarse, spans.texts(seen))
+        logits = cascade.refined(featurizer, coarse, spans.texts(seen))
     by_rules, _ = score_texts(RulesJudge(), [spans.examples[int(i)] for i in seen])
     return cascade, calibrate(logits, by_rules, logits[:0], by_rules[:0]), None
