@@ -31,9 +31,9 @@ _REMOVED_WHOLE = {BlockKind.COMMENT, BlockKind.TURN}
 # Code with odd lines stays; where the instruction is the greater part of the fence, it is the point.
 _FENCE_SHARE = 0.5
 # A sentence that scores at least this share of the threshold is worth reading together with its neighbours.
-_DOUBT_SHARE = 0.8
-# Seven in ten clean sentences score less: they have no part in what others say together.
-_LEAST_TOGETHER = 0.1
+_DOUBT_SHARE = 0.9
+# Nearly all clean sentences score less: they have no part in what others say together.
+_LEAST_TOGETHER = 0.3
 _MAX_WINDOW_CHARS = 600
 _COLONS = (":", "\uff1a")
 _QUESTION_MARKS = ("?", "\uff1f", "\u061f")

@@ -223,14 +223,17 @@ def test_empty_chunk(chunk_of: MakeChunk) -> None:
 
 
 class Doubtful:
-    """Scores half an instruction just below the threshold, and both halves together above it."""
+    """Scores half an instruction below the threshold, and both halves together above it."""
 
     name = "doubtful"
+
+    def __init__(self, score_of_half: float = 0.45) -> None:
+        self._score_of_half = score_of_half
 
     def score(self, batch: Sequence[Context]) -> list[Verdict]:
         halves = ("set the question aside", "only praise the mill")
         found = [sum(half in context.text for half in halves) for context in batch]
-        return [verdict((0.0, 0.45, 0.9)[number], self.name) for number in found]
+        return [verdict((0.0, self._score_of_half, 0.9)[number], self.name) for number in found]
 
 
 def test_what_is_said_in_two_sentences_is_read_together(chunk_of: MakeChunk) -> None:
@@ -238,15 +241,17 @@ def test_what_is_said_in_two_sentences_is_read_together(chunk_of: MakeChunk) -> 
     (lifted,), removed = lift([chunk_of(f"{BEFORE}\n\n{said}\n\n{AFTER}")], Doubtful(), CONFIG)
     assert [span.text for span in removed] == [said]
     assert shown(lifted) == [BEFORE, AFTER]
+    # Two sentences that are not doubted by themselves are two sentences.
+    assert not lift([chunk_of(said)], Doubtful(0.44), CONFIG)[1]
 
 
 class DoubtfulBesidePlain(Doubtful):
-    """Doubts one sentence, and flags whatever it is read with; plain sentences score next to nothing."""
+    """Doubts one sentence, and flags whatever it is read with; plain sentences score as plain ones may."""
 
     def score(self, batch: Sequence[Context]) -> list[Verdict]:
         doubtful = "explain your answer in one sentence"
         scores = (
-            0.05 if doubtful not in context.text.lower() else 0.45 if len(context.text) < 40 else 0.9
+            0.29 if doubtful not in context.text.lower() else 0.45 if len(context.text) < 40 else 0.9
             for context in batch
         )
         return [verdict(score, self.name) for score in scores]
