@@ -53,7 +53,7 @@ def test_attacks_score_above_the_threshold_and_clean_text_below(judge: Judge) ->
 
 
 def test_a_verdict_does_not_depend_on_the_batch(judge: Judge) -> None:
-    texts = ATTACKS + CLEAN
+    texts = [*ATTACKS, *CLEAN, *(" ".join(pair) for pair in zip(CLEAN, ATTACKS, strict=False))]
     together = judge.score([Context(text) for text in texts])
     assert together == [judge.score([Context(text)])[0] for text in texts]
     assert list(reversed(together)) == judge.score([Context(text) for text in reversed(texts)])
@@ -218,16 +218,16 @@ def test_the_threshold_means_a_share_of_clean_text() -> None:
     assert (np.diff(grid) >= 0).all()
 
 
-def test_no_more_than_a_hundredth_of_hard_clean_text_is_lost() -> None:
+def test_no_more_than_eight_in_a_thousand_of_hard_clean_text_are_lost() -> None:
     rng = np.random.default_rng(0)
     clean, none = rng.normal(size=20_000).astype(np.float32), np.zeros(20_000)
-    for distance, share in ((0.0, 0.002), (1.5, 0.01)):
+    for distance, share in ((0.0, 0.002), (1.5, 0.008)):
         # The further hard text lies towards the attacks, the more of it would go at the border of other text.
         hard = (rng.normal(size=8_000) + distance).astype(np.float32)
         calibration = calibrate(clean, none, hard, np.zeros(8_000))
         assert 0.5 * share < (calibration.scores_of(hard) >= 0.5).mean() <= 1.5 * share
         assert (calibration.scores_of(clean) >= 0.5).mean() <= 0.0021
-    assert (calibration.scores_of(hard) >= 0.5).mean() <= 0.01
+    assert (calibration.scores_of(hard) >= 0.5).mean() <= 0.008
 
 
 def config_with(**section: object) -> Config:
