@@ -78,7 +78,8 @@ class _Graph:
         return self.constant(kinds[0], self._weights[kinds[0]]), self.constant(kinds[1], self._weights[kinds[1]])
 
     def added_norm(self, name: str, states: str, change: str) -> str:
-        return self.add("SkipLayerNormalization", states, change, *self.norm(name), epsilon=_NORM_EPSILON)
+        added = self.add("Add", states, change)
+        return self.add("LayerNormalization", added, *self.norm(name), epsilon=_NORM_EPSILON)
 
     def serialised(self, output: str) -> bytes:
         width = self._weights["positions"].shape[1]
