@@ -9,7 +9,7 @@ and whatever else no dictionary knows stay as they are.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib.resources.abc import Traversable
 
@@ -20,6 +20,8 @@ from selfstudy.filter.word_table import UNSPACED, WordTable
 _TOKEN = re.compile(rf"(?P<run>[{UNSPACED}]+)|(?P<word>[^\W_{UNSPACED}]+(?:'[^\W_{UNSPACED}]+)?)|\S")
 # Every dictionary sees every foreign word.
 _MOST_REMEMBERED = 10_000
+# (text, "run" of a language without spaces, "word" or None)
+Tokens = list[tuple[str, str | None]]
 
 
 class Dictionary:
@@ -33,28 +35,37 @@ class Dictionary:
         self._table = WordTable(english)
         self._english_of = Remembered(self._table.find, _MOST_REMEMBERED)
 
-    def gloss(self, folded: str) -> tuple[str, float]:
-        """Return a folded text in rough English, and the share of its words that the dictionary knows."""
-        read: list[str] = []
-        num_known = num_words = 0
-        for token in _TOKEN.finditer(folded):
-            if token["run"]:
-                terms = list(self._table.terms(token[0]))
-            elif token["word"]:
-                terms = [(token[0], self._english_of[token[0]])]
+    def known_share(self, tokens: Tokens) -> float:
+        """Return the share of the words that the dictionary knows."""
+        known = [english is not None for term, english in self._terms(tokens) if term[0].isalpha()]
+        return sum(known) / max(len(known), 1)
+
+    def in_english(self, tokens: Tokens) -> str:
+        """Return folded text in rough English."""
+        return " ".join([english or term for term, english in self._terms(tokens)])
+
+    def _terms(self, tokens: Tokens) -> Iterator[tuple[str, str | None]]:
+        for text, kind in tokens:
+            if kind == "word":
+                yield text, self._english_of[text]
+            elif kind == "run":
+                yield from self._table.terms(text)
             else:
-                read.append(token[0])
-                continue
-            read += [english or term for term, english in terms]
-            words = [(term, english) for term, english in terms if term[0].isalpha()]
-            num_words += len(words)
-            num_known += sum(english is not None for _, english in words)
-        return " ".join(read), num_known / max(num_words, 1)
+                yield text, None
+
+
+def tokens_of(folded: str) -> Tokens:
+    """Return what dictionaries look up, and the marks between."""
+    return [(token[0], token.lastgroup) for token in _TOKEN.finditer(folded)]
 
 
 def in_english(folded: str) -> tuple[str, float]:
-    """Return what `Dictionary.gloss` does, by the dictionary that knows most of the text."""
-    return max((dictionary.gloss(folded) for dictionary in _dictionaries()), key=lambda gloss: gloss[1])
+    """Return folded text in rough English, and the share of its words that are known, by the dictionary that knows
+    most of them."""
+    tokens = tokens_of(folded)
+    shares = [dictionary.known_share(tokens) for dictionary in _dictionaries()]
+    best = max(shares)
+    return _dictionaries()[shares.index(best)].in_english(tokens), best
 
 
 @cache

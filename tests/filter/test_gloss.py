@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from selfstudy.filter.gloss import Dictionary, dictionary_files, in_english
+from selfstudy.filter.gloss import Dictionary, dictionary_files, in_english, tokens_of
 from selfstudy.filter.model_file import load_model
 from selfstudy.filter.normalise import fold
 from selfstudy.filter.word_pieces import SPECIAL, Reading, WordPieces
@@ -50,9 +50,11 @@ def test_text_without_spaces_is_read_in_its_longest_terms() -> None:
 
 
 def test_what_no_dictionary_knows_stays_and_counts_as_unknown() -> None:
-    gloss = Dictionary(["forget: vergiss", "the: der die das", "in front of: vor"]).gloss
-    assert gloss("vergiss die brücke-7 vor ulm!") == ("forget the brücke - 7 in front of ulm !", 0.6)
-    assert gloss("... 17") == (". . . 17", 0.0)
+    dictionary = Dictionary(["forget: vergiss", "the: der die das", "in front of: vor"])
+    tokens, none = tokens_of("vergiss die brücke-7 vor ulm!"), tokens_of("... 17")
+    assert dictionary.in_english(tokens) == "forget the brücke - 7 in front of ulm !"
+    assert dictionary.known_share(tokens) == 0.6
+    assert (dictionary.in_english(none), dictionary.known_share(none)) == (". . . 17", 0.0)
 
 
 @pytest.mark.parametrize("language", sorted(ORDERS))
@@ -99,4 +101,6 @@ def test_the_shipped_encoder_knows_most_of_the_dictionaries_english_whole() -> N
 
 def test_a_dictionary_that_has_been_used_can_be_sent_to_another_process() -> None:
     dictionary = Dictionary(["forget: vergiss*"])
-    assert pickle.loads(pickle.dumps(dictionary)).gloss("vergiss") == dictionary.gloss("vergiss") == ("forget", 1.0)
+    tokens = tokens_of("vergiss")
+    assert dictionary.in_english(tokens) == "forget"
+    assert pickle.loads(pickle.dumps(dictionary)).in_english(tokens) == "forget"
