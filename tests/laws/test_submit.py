@@ -17,7 +17,8 @@ from tests.runs import config_of, num_commits, parsed, published, run_here, wait
 pytestmark = pytest.mark.fault
 
 FINAL = {"SUCCEEDED", "FAILED", "STOPPED"}
-SLOW = {"kind": "scripted", "latency_s": 0.1, "max_concurrency": 8}
+# Slow enough for a node to come before the job ends, on a busy machine too.
+SLOW = {"kind": "scripted", "latency_s": 0.3, "max_concurrency": 8}
 # The filter's actors and a prepare task leave no room for an engine on one node.
 RESOURCES = {"filter_actors": 2, "filter_cpus": 1, "engine_actors": 2, "engine_cpus": 1, "engine_gpus": 1}
 PROGRESS = re.compile(
