@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -141,7 +142,9 @@ class RunProcess:
         self.process.wait(DEADLINE_S)
         _, alive = psutil.wait_procs(orphans, timeout=3)
         for each in alive:
-            each.kill()
+            # One may end by itself meanwhile.
+            with suppress(psutil.NoSuchProcess):
+                each.kill()
 
 
 def _name_of(process: psutil.Process) -> str:
