@@ -160,7 +160,7 @@ def wait_for_commits(run: RunProcess, output: Path, number: int) -> None:
 def engine_core(run: RunProcess, other_than: psutil.Process | None = None) -> psutil.Process:
     def find() -> psutil.Process | None:
         assert run.process.poll() is None, run.stderr
-        cores = [each for each in run.descendants() if "EngineCore" in title_of(each)]
+        cores = [each for each in run.descendants() if "EngineCor" in title_of(each)]
         return next((core for core in cores if core != other_than), None)
 
     process: psutil.Process = wait_until(find, "the start of an engine core")
@@ -175,9 +175,10 @@ def actor_of(core: psutil.Process) -> psutil.Process:
 
 
 def title_of(process: psutil.Process) -> str:
+    """Return the first 15 characters of a process's title, which unlike all of it are had at once of one that works."""
     try:
-        return " ".join(process.cmdline())
-    except psutil.Error:
+        return Path(f"/proc/{process.pid}/comm").read_text(encoding="utf-8")
+    except OSError:
         return ""
 
 
