@@ -170,9 +170,9 @@ def _speed(judge: Judge, texts: Sequence[_Text]) -> float:
         sentences += [plain[span.start : span.end] for span in split_sentences(plain)]
         if len(sentences) >= _MAX_SENTENCES:
             break
-    contexts = [Context(sentence, sentence) for sentence in sentences[:_MAX_SENTENCES]]
+    contexts = [Context(sentence) for sentence in sentences[:_MAX_SENTENCES]]
     # A judge builds what reads doubtful text when it meets the first of it, once in a worker's life.
-    judge.score([Context(attack, attack) for attack in unseen_instructions()[:1]])
+    judge.score([Context(attack) for attack in unseen_instructions()[:1]])
     start = time.process_time()
     for first in range(0, len(contexts), _SENTENCES_PER_CALL):
         judge.score(contexts[first : first + _SENTENCES_PER_CALL])

@@ -23,7 +23,7 @@ Scores = NDArray[np.float64]
 
 def score_texts(judge: Judge, examples: Sequence[Example]) -> tuple[Scores, float]:
     """Return the scores and the spans per second of process time (one core)."""
-    contexts = [Context(example.text, example.text, example.kind) for example in examples]
+    contexts = [Context(example.text, kind=example.kind) for example in examples]
     start = time.process_time()
     scores = [
         verdict.score

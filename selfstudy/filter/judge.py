@@ -33,13 +33,13 @@ class BlockKind(StrEnum):
 class Context:
     """A span to judge, and where it stands.
 
-    `text` is the sentence (or a run of them); `block` the text of the block around it, the span included;
-    `beside_removed` says that a span next to it in the block was already judged instruction-like, so that
-    what merely carries on from it ("Say nothing else.") is judged as its continuation.
+    `text` is the sentence (or a run of them); `around` the text that it stands or is hidden in, empty if it stands
+    alone; `kind` what block it stands in; `beside_removed` says that a span next to it in the block was already
+    judged instruction-like, so that what merely carries on from it ("Say nothing else.") is judged as its continuation.
     """
 
     text: str
-    block: str = ""
+    around: str = ""
     kind: BlockKind = BlockKind.PARAGRAPH
     beside_removed: bool = False
 

@@ -90,7 +90,8 @@ class _ChunkFilter:
         if not title.strip():
             return
         if title not in titles:
-            titles[title] = self._worst([title], BlockKind.TITLE)
+            # Judged alone, since each of its document's chunks has to judge it alike.
+            titles[title] = self._worst([Context(title, kind=BlockKind.TITLE)])
         verdict = titles[title]
         if verdict.score >= self.threshold and not is_allowed(title, self.allow):
             yield self._span("title", title, verdict)
@@ -99,14 +100,12 @@ class _ChunkFilter:
         for text in self.chunk.markup:
             if not text.strip():
                 continue
-            pieces = _windows(text)
-            verdict = self._worst(pieces, BlockKind.MARKUP)
+            verdict = self._worst([Context(piece, self.chunk.text, BlockKind.MARKUP) for piece in _windows(text)])
             if verdict.score >= self.threshold:
                 yield self._span("markup", text, verdict)
 
-    def _worst(self, pieces: Sequence[str], kind: BlockKind) -> Verdict:
-        verdicts = self.judge.score([Context(piece, piece, kind) for piece in pieces])
-        return max(verdicts, key=lambda verdict: verdict.score)
+    def _worst(self, contexts: Sequence[Context]) -> Verdict:
+        return max(self.judge.score(contexts), key=lambda verdict: verdict.score)
 
     def _judge_sentences(self) -> None:
         if not self.texts:
@@ -133,8 +132,7 @@ class _ChunkFilter:
                     windows[first, last] = None
         if not windows:
             return
-        texts = [" ".join(self.texts[first : last + 1]) for first, last in windows]
-        contexts = [self._context(first, text) for (first, _), text in zip(windows, texts, strict=True)]
+        contexts = [self._context(first, self._text_of(first, last)) for first, last in windows]
         for (first, last), verdict in zip(windows, self.judge.score(contexts), strict=True):
             if verdict.score >= self.threshold:
                 for index in range(first, last + 1):
@@ -214,9 +212,12 @@ class _ChunkFilter:
         start, end = self.chunk.sentences[first].end, self.chunk.sentences[second].start
         return "\n" in self.chunk.text[start - self.chunk.start : end - self.chunk.start]
 
+    def _text_of(self, first: int, last: int) -> str:
+        start, end = self.chunk.sentences[first].start, self.chunk.sentences[last].end
+        return self.chunk.text[start - self.chunk.start : end - self.chunk.start]
+
     def _context(self, index: int, text: str, *, beside_removed: bool = False) -> Context:
-        block = self.blocks[index]
-        return Context(text, self.chunk.text[block.start : block.end], block.kind, beside_removed)
+        return Context(text, self.chunk.text, self.blocks[index].kind, beside_removed)
 
     def _block_of_each_sentence(self) -> Iterator[Block]:
         blocks = iter(find_blocks(self.chunk.text))
@@ -231,7 +232,7 @@ class _ChunkFilter:
         for first, last in _runs(sorted(self.flagged)):
             start, end = self.chunk.sentences[first].start, self.chunk.sentences[last].end
             worst = max((self.flagged[index] for index in range(first, last + 1)), key=lambda verdict: verdict.score)
-            text = self.chunk.text[start - self.chunk.start : end - self.chunk.start]
+            text = self._text_of(first, last)
             if is_allowed(text, self.allow):
                 for index in range(first, last + 1):
                     del self.flagged[index]

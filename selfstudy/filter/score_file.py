@@ -76,6 +76,6 @@ def _score(judge: Judge, texts: list[str | None]) -> list[Verdict]:
     verdicts: list[Verdict] = []
     for start in range(0, len(texts), _BATCH):
         batch = texts[start : start + _BATCH]
-        scored = judge.score([Context(text or "", text or "") for text in batch])
+        scored = judge.score([Context(text or "") for text in batch])
         verdicts.extend(scored)
     return verdicts

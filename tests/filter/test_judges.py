@@ -44,7 +44,7 @@ def judge(request: pytest.FixtureRequest) -> Judge:
 
 
 def scores(judge: Judge, texts: Sequence[str], kind: BlockKind = BlockKind.PARAGRAPH) -> list[float]:
-    return [verdict.score for verdict in judge.score([Context(text, text, kind) for text in texts])]
+    return [verdict.score for verdict in judge.score([Context(text, kind=kind) for text in texts])]
 
 
 def test_attacks_score_above_the_threshold_and_clean_text_below(judge: Judge) -> None:

@@ -1,13 +1,14 @@
 """What is lifted, whole and nothing else; judged by the rules, whose verdicts a reader can follow."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import pytest
 
 from selfstudy.config import FilterConfig
 from selfstudy.filter import lift
 from selfstudy.filter.allow import span_id
-from selfstudy.filter.judge import Context, Verdict, verdict
+from selfstudy.filter.judge import BlockKind, Context, Verdict, verdict
 from selfstudy.filter.load import load_judge
 from selfstudy.filter.rules import RulesJudge
 from selfstudy.reasons import Ineligible
@@ -269,3 +270,29 @@ def test_one_doubtful_sentence_alone_stays(chunk_of: MakeChunk) -> None:
         [chunk_of(f"{BEFORE} Readers of any make may set the question aside here. {AFTER}")], Doubtful(), CONFIG
     )
     assert not removed
+
+
+class Recorder:
+    """Scores nothing, and keeps what it was asked."""
+
+    name = "recorder"
+
+    def __init__(self) -> None:
+        self.asked: list[Context] = []
+
+    def score(self, batch: Sequence[Context]) -> list[Verdict]:
+        self.asked += batch
+        return [verdict(0.0, self.name) for _ in batch]
+
+
+def test_text_is_judged_within_its_chunk_and_a_title_alone(chunk_of: MakeChunk) -> None:
+    """A title enters the prompts of all its document's chunks, which have to judge it alike."""
+    chunk = replace(chunk_of(f"{BEFORE}\n\n{AFTER}"), title="Lights", markup=("A lamp at night.",))
+    judge = Recorder()
+    lift([chunk], judge, CONFIG)
+    assert judge.asked == [
+        Context("Lights", kind=BlockKind.TITLE),
+        Context("A lamp at night.", chunk.text, BlockKind.MARKUP),
+        Context(BEFORE, chunk.text),
+        Context(AFTER, chunk.text),
+    ]

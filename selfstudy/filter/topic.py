@@ -1,0 +1,55 @@
+"""Whether a sentence speaks of anything that the text around it speaks of.
+
+What is planted in a document is seldom about it, while an order to a document's readers takes up its words. Neither is
+a proof, since whoever plants a sentence can borrow words: a judge may ask for it where it doubts.
+"""
+
+from __future__ import annotations
+
+import re
+
+from selfstudy.filter.normalise import fold
+from selfstudy.filter.word_table import UNSPACED
+
+_WORD = re.compile(rf"[^\W\d_{UNSPACED}]{{4,}}")
+_RUN = re.compile(rf"[{UNSPACED}]{{2,}}")
+# Inflected forms of a word mostly begin alike.
+_BEGINNING_CHARS = 5
+# Common to texts on anything.
+_COMMON = frozenset(
+    (
+        "about", "also", "because", "being", "between", "both", "each", "even", "from", "into", "just", "like", "many",
+        "more", "most", "much", "over", "some", "such", "than", "that", "these", "this", "those", "there", "through",
+        "very", "well", "with",
+    )
+)  # fmt: skip
+# Of a sentence of a text about so many words stand elsewhere in it too.
+_EXPECTED_SHARE = 0.35
+# One word that is said nowhere else is an accident, of four none is.
+_LEAST_WORDS = 1
+_ENOUGH_WORDS = 4
+# A text of fewer words has no topic yet.
+_LEAST_WORDS_AROUND = 30
+
+
+def kinship(text: str, around: str) -> float:
+    """Return from -1 (no word of a sentence stands elsewhere in the text `around` it) to 1 (all of them do).
+
+    0 is what one expects, or too little to tell. Copies of the sentence are no part of what stands around it.
+    """
+    own = _topic_words(text)
+    if len(own) <= _LEAST_WORDS:
+        return 0.0
+    elsewhere = _topic_words(around.replace(text, "\n"))
+    if len(elsewhere) < _LEAST_WORDS_AROUND:
+        return 0.0
+    certainty = min(1.0, (len(own) - _LEAST_WORDS) / (_ENOUGH_WORDS - _LEAST_WORDS))
+    surplus = len(own & elsewhere) / len(own) - _EXPECTED_SHARE
+    return certainty * surplus / (_EXPECTED_SHARE if surplus < 0 else 1 - _EXPECTED_SHARE)
+
+
+def _topic_words(text: str) -> set[str]:
+    """Return the beginnings of a text's words, and the pairs of characters where there are no spaces."""
+    folded = fold(text)
+    words = {word[:_BEGINNING_CHARS] for word in _WORD.findall(folded) if word not in _COMMON}
+    return words.union(run[start : start + 2] for run in _RUN.findall(folded) for start in range(len(run) - 1))
