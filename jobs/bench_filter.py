@@ -26,7 +26,6 @@ import yaml
 from jobs.planting import Planted, plant, shared, shingles, words_of
 from selfstudy.cleaned import blank
 from selfstudy.config import Config, FilterConfig, parse_config
-from selfstudy.corpus.normalise import clean_characters
 from selfstudy.corpus.read import RawDocument
 from selfstudy.filter.evaluation import evaluate, score_texts
 from selfstudy.filter.examples import Example, read_examples
@@ -36,7 +35,6 @@ from selfstudy.filter.load import load_judge
 from selfstudy.filter.phrase_files import phrase_file
 from selfstudy.prepare import prepare_document
 from selfstudy.records import Chunk, Reject
-from selfstudy.text.sentences import split_sentences
 
 _SAMPLE = Path(__file__).parent / "sample" / "corpus"
 _HELD_OUT = Path(__file__).parent / "injection_heldout.jsonl"
@@ -164,13 +162,13 @@ def _outcome(judge: Judge, config: FilterConfig, texts: Sequence[_Text], planted
 
 
 def _speed(judge: Judge, texts: Sequence[_Text]) -> float:
-    sentences: list[str] = []
+    contexts: list[Context] = []
     for text in texts:
-        plain = clean_characters(text.text)
-        sentences += [plain[span.start : span.end] for span in split_sentences(plain)]
-        if len(sentences) >= _MAX_SENTENCES:
+        for chunk in _chunks(text.text, text.text_format):
+            contexts += [Context(chunk.sentence_text(index), chunk.text) for index in range(len(chunk.sentences))]
+        if len(contexts) >= _MAX_SENTENCES:
             break
-    contexts = [Context(sentence) for sentence in sentences[:_MAX_SENTENCES]]
+    del contexts[_MAX_SENTENCES:]
     # A judge builds what reads doubtful text when it meets the first of it, once in a worker's life.
     judge.score([Context(attack) for attack in unseen_instructions()[:1]])
     start = time.process_time()

@@ -174,7 +174,9 @@ def _logits(torch: Any, network: Any, windows: Sequence[Pieces]) -> Any:
     tokens, parts, mask = _padded(torch, windows)
     bert = network["bert"]
     embedded = bert.embeddings.word_embeddings(tokens) + network["parts"](parts)
-    with torch.autocast("cpu", torch.bfloat16, enabled=network.training):
+    # Half precision saves time where the processor has it, and takes sixty times as much where it has not.
+    has_halves = torch.backends.cpu.get_cpu_capability() == "AVX512"
+    with torch.autocast("cpu", torch.bfloat16, enabled=network.training and has_halves):
         states = bert(inputs_embeds=embedded, attention_mask=mask).last_hidden_state.float()
     read = torch.cat([_mean(states, mask), _maximum(states, mask)], 1)
     return network["head"](torch.nn.functional.dropout(read, _DROPOUT, network.training))[:, 0]

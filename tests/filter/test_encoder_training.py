@@ -83,6 +83,24 @@ def test_the_graph_and_torch_agree(pretrained: Path, monkeypatch: pytest.MonkeyP
     assert np.sqrt((error**2).mean()) < 0.1 * expected.std()
 
 
+@pytest.mark.parametrize(("capability", "halves"), [("AVX512", True), ("AVX2", False), ("DEFAULT", False)])
+def test_half_precision_is_for_processors_that_have_it(
+    pretrained: Path, monkeypatch: pytest.MonkeyPatch, capability: str, halves: bool
+) -> None:
+    torch = pytest.importorskip("torch")
+    seen: list[bool] = []
+    autocast = torch.autocast
+
+    def spy(*arguments: Any, enabled: bool) -> Any:
+        seen.append(enabled)
+        return autocast(*arguments, enabled=enabled)
+
+    monkeypatch.setattr(torch, "autocast", spy)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    fitted(pretrained, epochs=1)
+    assert set(seen) == {halves}
+
+
 def test_other_languages_are_learnt_in_english_and_what_is_in_none_is_left_out(
     pretrained: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
