@@ -25,10 +25,10 @@ _COMMON = frozenset(
 )  # fmt: skip
 # Of a sentence of a text at least so many words stand elsewhere in it too, as a rule.
 _EXPECTED_SHARE = 0.25
-# One word that is said nowhere else is an accident, of four none is.
-_LEAST_WORDS = 1
-_ENOUGH_WORDS = 4
-# A text of fewer words has no topic yet.
+# Two words that are said nowhere else are an accident, six are none.
+_LEAST_WORDS = 2
+_ENOUGH_WORDS = 6
+# A text of fewer different words has no topic yet.
 _LEAST_WORDS_AROUND = 30
 
 
