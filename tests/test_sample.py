@@ -84,6 +84,14 @@ def test_the_default_filter_leaves_nearly_all_of_the_corpus() -> None:
     assert sum(kept) > 0.85 * len(kept)
 
 
+@pytest.mark.parametrize(
+    ("document", "sentence"),
+    [one for one in with_entries("must_survive") if "teaching-prompt" in str(one.id) or "prayer" in str(one.id)],
+)
+def test_the_default_filter_leaves_a_lesson_on_injection_and_a_prayer(document: str, sentence: str) -> None:
+    assert normal(sentence) in cleaned()[document.rpartition("/")[2]][0]
+
+
 def test_rows_are_readable_by_anybody() -> None:
     rows = [json.loads(line) for line in (SAMPLE / "corpus" / "articles.jsonl").read_text().splitlines()]
     rows += pq.read_table(SAMPLE / "corpus" / "handbook.parquet").to_pylist()
