@@ -42,10 +42,16 @@ _SAMPLE_CPUS = 0.25
 _ANY_NUMBER = 100_000
 _RAY_DATA_THREADS = ("iter_threaded", "StreamingExecutor")
 _JOIN_S = 30
+_MAX_STARTS = 3
+_STARTED_LATE = "timed out during startup"
 
 
 def start_ray() -> None:
-    """Join the cluster that RAY_ADDRESS or a submitted job names, else start a local one that ends with us."""
+    """Join the cluster that RAY_ADDRESS or a submitted job names, else start a local one that ends with us.
+
+    Raises:
+        ClusterFailedError: no local one came up.
+    """
     if not ray.is_initialized():
         _quiet_ray()
         # Ray gives its workers a niceness of 15, and with them the engines: whatever else runs on the machine goes
@@ -54,17 +60,32 @@ def start_ray() -> None:
         # Results below 100 kB would wait in the driver, where they add up while publishing deals small parts.
         os.environ.setdefault("RAY_max_direct_call_object_size", "4096")
         on_sigterm = signal.getsignal(signal.SIGTERM)
-        ray.init(
-            # Without an address Ray would join whatever cluster somebody has started on this machine.
-            address=os.environ.get("RAY_ADDRESS", "local"),
-            logging_level=logging.WARNING,
-            log_to_driver=logger.isEnabledFor(logging.DEBUG),
-            include_dashboard=False,
-            configure_logging=False,
-        )
+        _init_ray()
         # Ray takes the signal for itself and exits at once; a stopped run is to say how it goes on.
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, on_sigterm)
+
+
+def _init_ray() -> None:
+    for _ in range(_MAX_STARTS):
+        try:
+            ray.init(
+                # Without an address Ray would join whatever cluster somebody has started on this machine.
+                address=os.environ.get("RAY_ADDRESS", "local"),
+                logging_level=logging.WARNING,
+                log_to_driver=logger.isEnabledFor(logging.DEBUG),
+                include_dashboard=False,
+                configure_logging=False,
+            )
+            return
+        except Exception as error:
+            # Ray gives a node of its own 30 s, which a busy machine may exceed, and has no type for that.
+            if _STARTED_LATE not in str(error):
+                raise
+            logger.warning("Ray did not start on this machine within its 30 s; starting it again")
+    raise ClusterFailedError(
+        f"Ray did not start on this machine, {_MAX_STARTS} times: is it overloaded? Its logs are in /tmp/ray"
+    )
 
 
 def _quiet_ray() -> None:

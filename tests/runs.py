@@ -134,6 +134,10 @@ class RunProcess:
         """Ray's worker processes of this run that have taken up work."""
         return [each for each in self.descendants() if _name_of(each).startswith("ray::")]
 
+    def raylets(self) -> list[psutil.Process]:
+        """Ray's own process of each node that this run has started."""
+        return [each for each in self.descendants() if _name_of(each).endswith("/raylet")]
+
     def kill(self) -> None:
         """SIGKILL the driver, and after it what of Ray has not noticed yet: the machine is gone."""
         orphans = self.descendants() if self.process.poll() is None else []
@@ -145,6 +149,13 @@ class RunProcess:
             # One may end by itself meanwhile.
             with suppress(psutil.NoSuchProcess):
                 each.kill()
+
+
+def is_alive(process: psutil.Process) -> bool:
+    """Whether it runs, or could: what has ended but waits for its parent to notice does not."""
+    with suppress(psutil.NoSuchProcess):
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    return False
 
 
 def _name_of(process: psutil.Process) -> str:

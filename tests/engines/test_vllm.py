@@ -11,11 +11,9 @@ import json
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import psutil
@@ -26,6 +24,7 @@ from selfstudy.config import QuestionSampling, SamplingConfig, VllmEngine
 from selfstudy.engines.base import Call, Completion, EngineUnusable, Request, RequestTooLong
 from selfstudy.engines.vllm import VllmHost, VllmModel
 from selfstudy.prompts import load_prompts
+from tests.runs import is_alive, wait_until
 
 pytestmark = pytest.mark.vllm
 pytest.importorskip("vllm", reason="vLLM is not installed: make setup-vllm")
@@ -206,13 +205,6 @@ def engine_process(config: VllmEngine) -> Iterator[subprocess.Popen[str]]:
         process.wait()
 
 
-def wait_until(condition: Callable[[], Any]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.1)
-
-
 @pytest.mark.fault
 def test_no_process_outlives_a_killed_owner(vllm_config: VllmEngine) -> None:
     with engine_process(vllm_config) as process:
@@ -221,7 +213,7 @@ def test_no_process_outlives_a_killed_owner(vllm_config: VllmEngine) -> None:
         process.kill()
         process.wait()
 
-        wait_until(lambda: not any(_runs(child) for child in children))
+        wait_until(lambda: not any(is_alive(child) for child in children), "the end of its children")
 
 
 @pytest.mark.fault
@@ -232,11 +224,4 @@ def test_a_dead_engine_core_ends_its_process(vllm_config: VllmEngine) -> None:
         core.kill()
 
         assert process.wait(PATIENCE_S) == 1
-        wait_until(lambda: not any(_runs(child) for child in children))
-
-
-def _runs(process: psutil.Process) -> bool:
-    try:
-        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False
+        wait_until(lambda: not any(is_alive(child) for child in children), "the end of its children")

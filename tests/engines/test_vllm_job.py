@@ -21,6 +21,7 @@ from tests.runs import (
     RunProcess,
     config_of,
     ended_targets,
+    is_alive,
     num_commits,
     planned_targets,
     published,
@@ -137,7 +138,7 @@ def test_kills_of_engine_actor_and_driver_lose_nothing(
     wait_for_commits(long_run, output, 8)
     family = long_run.descendants()
     long_run.process.kill()
-    wait_until(lambda: not any(is_running(process) for process in family), "the end of every process of the run")
+    wait_until(lambda: not any(is_alive(process) for process in family), "the end of every process of the run")
 
     corpus = tmp_path / "corpus" / "documents.jsonl"
     again = RunProcess(config_of(corpus, output, **vllm_sections(vllm_config, answer_tokens=160)), tmp_path)
@@ -180,10 +181,3 @@ def title_of(process: psutil.Process) -> str:
         return Path(f"/proc/{process.pid}/comm").read_text(encoding="utf-8")
     except OSError:
         return ""
-
-
-def is_running(process: psutil.Process) -> bool:
-    try:
-        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False

@@ -15,6 +15,7 @@ from tests.runs import (
     RunProcess,
     config_of,
     ended_targets,
+    is_alive,
     num_commits,
     planned_targets,
     published,
@@ -50,6 +51,18 @@ def test_a_driver_killed_five_times_gives_the_tables_of_a_calm_run(tmp_path: Pat
         assert frame.equals(calms[table]), table
     verdict = verify(Folder.at(str(tmp_path / "out")))
     assert verdict.ok, verdict.violations
+
+
+def test_a_ray_that_does_not_come_up_is_started_again_and_none_is_left(tmp_path: Path) -> None:
+    run = RunProcess(config_of(write_corpus(tmp_path / "corpus", num_documents=4), tmp_path / "out"), tmp_path)
+    try:
+        raylet = wait_until(lambda: next(iter(run.raylets()), None), "a raylet", deadline_s=60)
+        raylet.suspend()
+        assert run.wait() == 0, run.stderr
+        assert "starting it again" in run.stderr and "Traceback" not in run.stderr
+        assert not is_alive(raylet)
+    finally:
+        run.kill()
 
 
 def test_workers_killed_in_a_unit_lose_and_repeat_nothing(tmp_path: Path) -> None:
