@@ -4,8 +4,8 @@ Reads: real documents where $SELFSTUDY_DOCUMENTS names a folder of JSONL shards 
 .txt files, else the sample corpus; instructions that no judge was trained on (`phrases/unseen.yaml`). Plants them at
 random sentence, paragraph and markup borders of the raw texts and sends the result through the pipeline's own
 normaliser, splitter, chunker and filter. Figures: sentences/s of process time on one core; the share of planted
-characters that reaches a prompt (by runs of four words); the share of the other characters that is lost, white space
-not counted; recall and clean text kept of spans that were written apart from those for training: in
+characters that reaches a prompt (by runs of four words); the share of the documents' own characters that is lost (by
+words, white space not counted); recall and clean text kept of spans that were written apart from those for training: in
 `injection_heldout.jsonl` half are near misses, in `injection_exam.jsonl` half are what documents hold.
 """
 
@@ -15,6 +15,7 @@ import json
 import os
 import random
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,17 +120,25 @@ def _chunks(text: str, text_format: str) -> list[Chunk]:
 
 @dataclass(frozen=True, slots=True)
 class _Shown:
-    """What models would see of a document: how much, and how much of each planted instruction (0 to 1)."""
+    """What models would see of a document: its words with their numbers, and how much of each planted instruction (0
+    to 1)."""
 
-    num_chars: int
+    words: Counter[str]
     of_attacks: tuple[float, ...]
+
+    def num_chars_lost_from(self, before: Counter[str]) -> int:
+        return _num_chars(before - self.words)
+
+
+def _num_chars(words: Counter[str]) -> int:
+    return sum(len(word) * number for word, number in words.items())
 
 
 def _shown(chunks: Sequence[Chunk], attacks: Sequence[str]) -> _Shown:
     text = "\n".join([chunks[0].title, *(blank(chunk) for chunk in chunks)]) if chunks else ""
     words = words_of(text)
     runs = frozenset(shingles(words))
-    return _Shown(sum(map(len, text.split())), tuple(shared(attack, words, runs) for attack in attacks))
+    return _Shown(Counter(text.split()), tuple(shared(attack, words, runs) for attack in attacks))
 
 
 def _outcome(judge: Judge, config: FilterConfig, texts: Sequence[_Text], planted: Sequence[Planted]) -> dict[str, Any]:
@@ -137,21 +146,17 @@ def _outcome(judge: Judge, config: FilterConfig, texts: Sequence[_Text], planted
     survivors: dict[str, int] = {}
     for text, with_attacks in zip(texts, planted, strict=True):
         alone = _chunks(text.text, text.text_format)
-        clean_before, clean_after = _shown(alone, ()), _shown(lift(alone, judge, config)[0], ())
-        num_clean += clean_before.num_chars
-        lost_alone += clean_before.num_chars - clean_after.num_chars
+        clean = _shown(alone, ()).words
+        num_clean += _num_chars(clean)
+        lost_alone += _shown(lift(alone, judge, config)[0], ()).num_chars_lost_from(clean)
         chunks = _chunks(with_attacks.text, text.text_format)
-        before = _shown(chunks, with_attacks.attacks)
         after = _shown(lift(chunks, judge, config)[0], with_attacks.attacks)
-        lost_beside += before.num_chars - after.num_chars
-        for attack, share_before, share_after in zip(
-            with_attacks.attacks, before.of_attacks, after.of_attacks, strict=True
-        ):
+        lost_beside += after.num_chars_lost_from(clean)
+        for attack, share in zip(with_attacks.attacks, after.of_attacks, strict=True):
             num_chars = sum(map(len, attack.split()))
             num_planted += num_chars
-            num_stayed += num_chars * share_after
-            lost_beside -= num_chars * (share_before - share_after)
-            if share_after > 0.5:
+            num_stayed += num_chars * share
+            if share > 0.5:
                 survivors[attack] = survivors.get(attack, 0) + 1
     return {
         "planted_chars_reaching_prompts_share": num_stayed / max(1.0, num_planted),
