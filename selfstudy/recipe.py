@@ -15,7 +15,7 @@ from selfstudy.config import Config, TargetsConfig, engine_recipe
 from selfstudy.ids import content_hash
 
 # Raised when prepare or the unit of removal gives other chunks or eligible sentences for the same input.
-SHAPE_VERSION = 4
+SHAPE_VERSION = 5
 # Raised when sampling, the built-in engines or the checks give other results for the same chunks.
 ASK_VERSION = 1
 # Raised when a unit's tables hold something else for the same pairs.

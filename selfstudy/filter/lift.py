@@ -7,6 +7,10 @@ sentences, per title and per piece of markup. Text and offsets never change: wha
 Each chunk is judged for itself, so that its verdicts do not depend on the unit, file or shard it is in. It does
 not judge kept fields: they enter no prompt.
 
+A chunk has one threshold for its sentences: the configured one, and up to a tenth more where many of them are somewhat
+doubtful, since exercises, guidelines and scripts give orders to people all along. Titles and markup have the
+configured one.
+
 The unit of removal is what makes the instruction harmless while the text around it stays:
 - a sentence that scores at least the threshold;
 - the sentences next to it that carry on from it, each judged as a continuation, one after the other, and after it
@@ -34,6 +38,11 @@ _FENCE_SHARE = 0.5
 _DOUBT_SHARE = 0.9
 # Nearly all clean sentences score less: they have no part in what others say together.
 _LEAST_TOGETHER = 0.3
+# What sentences that stay score on average: more than this raises the threshold by as much, up to a tenth.
+_USUAL_DOUBT = 0.06
+_MAX_RISE = 0.1
+# The average of fewer says little about a text.
+_LEAST_SENTENCES = 12
 _MAX_WINDOW_CHARS = 600
 _COLONS = (":", "\uff1a")
 _QUESTION_MARKS = ("?", "\uff1f", "\u061f")
@@ -68,8 +77,8 @@ class _ChunkFilter:
     def __init__(self, chunk: Chunk, judge: Judge, config: FilterConfig) -> None:
         self.chunk = chunk
         self.judge = judge
+        self.config = config
         self.threshold = config.threshold
-        self.allow = config.allow
         self.texts = [chunk.sentence_text(index) for index in range(len(chunk.sentences))]
         self.blocks = list(self._block_of_each_sentence())
         self.flagged: dict[int, Verdict] = {}
@@ -93,7 +102,7 @@ class _ChunkFilter:
             # Judged alone, since each of its document's chunks has to judge it alike.
             titles[title] = self._worst([Context(title, kind=BlockKind.TITLE)])
         verdict = titles[title]
-        if verdict.score >= self.threshold and not is_allowed(title, self.allow):
+        if verdict.score >= self.threshold and not is_allowed(title, self.config.allow):
             yield self._span("title", title, verdict)
 
     def _judge_markup(self) -> Iterator[RemovedSpan]:
@@ -111,6 +120,7 @@ class _ChunkFilter:
         if not self.texts:
             return
         verdicts = self.judge.score([self._context(index, self.texts[index]) for index in range(len(self.texts))])
+        self.threshold = _threshold_among([verdict.score for verdict in verdicts], self.threshold)
         for index, verdict in enumerate(verdicts):
             if verdict.score >= self.threshold:
                 self.flagged[index] = verdict
@@ -120,7 +130,7 @@ class _ChunkFilter:
 
     def _flag_said_together(self, verdicts: Sequence[Verdict]) -> None:
         """Judge pairs and triples of sentences around a doubtful one, none of which is flagged alone."""
-        doubt = self.threshold * _DOUBT_SHARE
+        doubt = self.config.threshold * _DOUBT_SHARE
         windows: dict[tuple[int, int], None] = {}
         for index, verdict in enumerate(verdicts):
             if index in self.flagged or verdict.score < doubt:
@@ -233,7 +243,7 @@ class _ChunkFilter:
             start, end = self.chunk.sentences[first].start, self.chunk.sentences[last].end
             worst = max((self.flagged[index] for index in range(first, last + 1)), key=lambda verdict: verdict.score)
             text = self._text_of(first, last)
-            if is_allowed(text, self.allow):
+            if is_allowed(text, self.config.allow):
                 for index in range(first, last + 1):
                     del self.flagged[index]
                 continue
@@ -253,6 +263,13 @@ class _ChunkFilter:
             score=verdict.score,
             judge=verdict.judge,
         )
+
+
+def _threshold_among(scores: Sequence[float], threshold: float) -> float:
+    """Return the threshold of sentences with such scores. What reaches the configured one speaks for no other: an
+    instruction does not make the next one harmless."""
+    doubt = sum(score for score in scores if score < threshold) / max(len(scores), _LEAST_SENTENCES)
+    return round(threshold + min(_MAX_RISE, max(0.0, doubt - _USUAL_DOUBT)), 4)
 
 
 def _is_quoted(text: str) -> bool:

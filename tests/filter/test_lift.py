@@ -272,6 +272,45 @@ def test_one_doubtful_sentence_alone_stays(chunk_of: MakeChunk) -> None:
     assert not removed
 
 
+class ByWord:
+    """A sentence's score stands in it."""
+
+    name = "by_word"
+
+    def score(self, batch: Sequence[Context]) -> list[Verdict]:
+        return [verdict(float(context.text.split()[1]), self.name) for context in batch]
+
+
+def chunk_scoring(chunk_of: MakeChunk, *scores: float) -> Chunk:
+    """Return a chunk of paragraphs that score so, which nobody reads together."""
+    return chunk_of("\n\n".join(f"Paragraph {score} of a long text about mills and rivers." for score in scores))
+
+
+@pytest.mark.parametrize(
+    ("score", "others", "goes"),
+    [
+        (0.55, [0.02] * 12, True),
+        (0.55, [0.3] * 12, False),
+        (0.61, [0.49] * 12, True),
+        (0.55, [0.9] * 12, True),
+        (0.52, [0.3] * 2, True),
+    ],
+    ids=["among plain ones", "among doubtful ones", "clearly", "among instructions", "in a short text"],
+)
+def test_among_doubtful_sentences_it_takes_more_to_be_an_instruction(
+    score: float, others: list[float], goes: bool, chunk_of: MakeChunk
+) -> None:
+    chunk = chunk_scoring(chunk_of, *others[:6], score, *others[6:])
+    _, removed = lift([chunk], ByWord(), CONFIG)
+    assert any(f" {score} " in span.text for span in removed) == goes
+
+
+def test_an_exercise_sheet_raises_no_threshold_but_its_own(chunk_of: MakeChunk) -> None:
+    sheet, page = chunk_scoring(chunk_of, *[0.4] * 9, 0.55), chunk_scoring(chunk_of, *[0.0] * 9, 0.55)
+    _, removed = lift([sheet, page, sheet], ByWord(), CONFIG)
+    assert len(removed) == 1
+
+
 class Recorder:
     """Scores nothing, and keeps what it was asked."""
 
