@@ -44,29 +44,34 @@ class Cascade:
 
     def logits(self, featurizer: Featurizer, folded: Sequence[str]) -> Floats:
         """Return one logit per folded text. A text's logit does not depend on the others."""
-        coarse = self.linear.logits(featurizer, folded)
-        return coarse if self.encoder is None else self.refined(featurizer, coarse, folded)
+        return self.refined(featurizer, self.linear.logits(featurizer, folded), folded)
 
-    def refined(self, featurizer: Featurizer, coarse: Floats, folded: Sequence[str]) -> Floats:
-        """Return the logits of texts whose linear ones are known."""
-        result = self._of_both(coarse, folded)
+    def refined(
+        self, featurizer: Featurizer, coarse: Floats, folded: Sequence[str], leeway: Floats | None = None
+    ) -> Floats:
+        """Return the logits of texts whose linear ones are known; `leeway` is how much less than the usual doubt is
+        enough for a text to be read."""
+        if self.encoder is None:
+            return coarse
+        doubt = self.doubt - (np.zeros(len(coarse), np.float32) if leeway is None else leeway)
+        result = self._of_both(coarse, folded, doubt)
         owners: list[int] = []
         sentences: list[str] = []
         handicaps: list[float] = []
-        for owner in map(int, np.flatnonzero(coarse >= self.doubt)):
+        for owner in map(int, np.flatnonzero(coarse >= doubt)):
             parts = sentences_of(folded[owner])
             owners += [owner] * len(parts)
             sentences += parts
             # n sentences have n chances to be wrong, and take all of a speech with them, so each has to say more.
             handicaps += [_PER_SENTENCE * math.log(max(1, len(parts)))] * len(parts)
         if sentences:
-            alone = self._of_both(self.linear.logits(featurizer, sentences), sentences)
+            alone = self._of_both(self.linear.logits(featurizer, sentences), sentences, doubt[owners])
             np.maximum.at(result, owners, alone - np.array(handicaps, np.float32))
         return result
 
-    def _of_both(self, coarse: Floats, folded: Sequence[str]) -> Floats:
+    def _of_both(self, coarse: Floats, folded: Sequence[str], doubt: Floats) -> Floats:
         assert self.encoder is not None, "there is no encoder to refine with"
-        doubtful = np.flatnonzero(coarse >= self.doubt)
+        doubtful = np.flatnonzero(coarse >= doubt)
         readings = [self.encoder.pieces.reading(folded[index]) for index in map(int, doubtful)]
         known = np.array([reading is not None for reading in readings], dtype=bool)
         fine = np.full(len(coarse), -ENCODER_LIMIT, np.float32)
