@@ -57,6 +57,8 @@ def start_ray() -> None:
         # Ray gives its workers a niceness of 15, and with them the engines: whatever else runs on the machine goes
         # before the GPU's scheduler. A cluster that others start takes the same variable from its own environment.
         os.environ.setdefault("RAY_worker_niceness", "0")
+        # Half a minute, the default, is short for a busy machine.
+        os.environ.setdefault("RAY_raylet_start_wait_time_s", "60")
         # Results below 100 kB would wait in the driver, where they add up while publishing deals small parts.
         os.environ.setdefault("RAY_max_direct_call_object_size", "4096")
         on_sigterm = signal.getsignal(signal.SIGTERM)
@@ -79,10 +81,10 @@ def _init_ray() -> None:
             )
             return
         except Exception as error:
-            # Ray gives a node of its own 30 s, which a busy machine may exceed, and has no type for that.
+            # A raylet that died or is late; Ray has no type for that.
             if _STARTED_LATE not in str(error):
                 raise
-            logger.warning("Ray did not start on this machine within its 30 s; starting it again")
+            logger.warning("Ray did not start on this machine in time; starting it again")
     raise ClusterFailedError(
         f"Ray did not start on this machine, {_MAX_STARTS} times: is it overloaded? Its logs are in /tmp/ray"
     )

@@ -1,5 +1,6 @@
 """One local Ray and one S3-compatible server for all tests that need them; everything else runs without."""
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ def ray_cluster() -> Iterator[None]:
 
     from selfstudy import pipeline
 
+    os.environ.setdefault("RAY_raylet_start_wait_time_s", "200")
     ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=200_000_000)
     yield
     pipeline.stop_ray()

@@ -53,7 +53,10 @@ def test_a_driver_killed_five_times_gives_the_tables_of_a_calm_run(tmp_path: Pat
     assert verdict.ok, verdict.violations
 
 
-def test_a_ray_that_does_not_come_up_is_started_again_and_none_is_left(tmp_path: Path) -> None:
+def test_a_ray_that_does_not_come_up_is_started_again_and_none_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_raylet_start_wait_time_s", "25")
     run = RunProcess(config_of(write_corpus(tmp_path / "corpus", num_documents=4), tmp_path / "out"), tmp_path)
     try:
         raylet = wait_until(lambda: next(iter(run.raylets()), None), "a raylet", deadline_s=60)
