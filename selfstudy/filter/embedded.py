@@ -8,10 +8,12 @@ is judged as its continuation.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 from selfstudy.filter.features import Featurizer
 from selfstudy.filter.judge import BlockKind, Context, Verdict, verdict
@@ -34,9 +36,8 @@ _BESIDE_REMOVED = 0.1
 _APART = 0.15
 _OF_KIN = 0.05
 # By how much less, in logits, the linear model has to doubt what has no word in common with the text around it.
-_LEEWAY = 3.0
+_LEEWAY = 2.0
 _HIDDEN_READING = 0.12
-# A span that does not look like an instruction at all gains nothing by its place.
 _LEAST_SCORE = 0.2
 # What is shorter orders nothing by itself: "!", "note:", "<!-- end -->". A Chinese character counts as three letters.
 _LEAST_LETTERS = 9
@@ -56,22 +57,13 @@ class EmbeddedJudge:
         return f"embedded@{self.model.revision}"
 
     def score(self, batch: Sequence[Context]) -> list[Verdict]:
-        texts: list[str] = []
-        owners: list[int] = []
-        hidden: list[bool] = []
-        for index, context in enumerate(batch):
-            for reading, text in enumerate(views(context.text)):
-                for window in _windows(unwrap(text)):
-                    texts.append(window)
-                    owners.append(index)
-                    hidden.append(reading > 0)
-        kin = [kinship(context.text, context.around) if context.around else 0.0 for context in batch]
-        leeway = np.array([max(0.0, -kin[owner]) * _LEEWAY for owner in owners], np.float32)
-        cascade = self.model.cascade
-        coarse = cascade.linear.logits(self._featurizer, texts)
-        scores = self.model.calibration.scores_of(cascade.refined(self._featurizer, coarse, texts, leeway))
-        scores = np.where([_num_letters(text) >= _LEAST_LETTERS for text in texts], scores, 0.0)
-        is_hidden, owner = np.array(hidden, dtype=bool), np.array(owners, dtype=np.int64)
+        # Asked for the few that are doubted at all.
+        @cache
+        def kin(index: int) -> float:
+            return kinship(batch[index].text, batch[index].around) if batch[index].around else 0.0
+
+        texts, owner, is_hidden = _readings(batch)
+        scores = self._scores_of(texts, lambda row: kin(int(owner[row])))
         worst = np.zeros(len(batch))
         np.maximum.at(worst, owner[~is_hidden], scores[~is_hidden])
         if is_hidden.any():
@@ -79,15 +71,39 @@ class EmbeddedJudge:
             says_more = is_hidden & (scores >= np.maximum(_LEAST_SCORE, worst[owner] + _HIDDEN_READING))
             np.maximum.at(worst, owner[says_more], scores[says_more] + _HIDDEN_READING)
         return [
-            verdict(_in_place(float(score), context, akin), self.name)
-            for score, context, akin in zip(worst, batch, kin, strict=True)
+            # A span that does not look like an instruction at all gains nothing by its place.
+            verdict(score if score < _LEAST_SCORE else _in_place(score, context, kin(index)), self.name)
+            for index, (score, context) in enumerate(zip(worst.tolist(), batch, strict=True))
         ]
+
+    def _scores_of(self, texts: Sequence[str], kin_of: Callable[[int], float]) -> NDArray[np.float64]:
+        """Return a score per folded text, wherever it stands; `kin_of` gives the kinship of the span of one."""
+        cascade = self.model.cascade
+        coarse = cascade.linear.logits(self._featurizer, texts)
+        leeway = np.zeros(len(texts), np.float32)
+        for row in map(int, np.flatnonzero(coarse >= cascade.doubt - _LEEWAY)):
+            leeway[row] = _LEEWAY * max(0.0, -kin_of(row))
+        scores = self.model.calibration.scores_of(cascade.refined(self._featurizer, coarse, texts, leeway))
+        return np.where([_num_letters(text) >= _LEAST_LETTERS for text in texts], scores, 0.0)
+
+
+def _readings(batch: Sequence[Context]) -> tuple[list[str], NDArray[np.int64], NDArray[np.bool_]]:
+    """Return the folded texts that the contexts can be read as, in windows, which context each is of, and whether it
+    is hidden in it."""
+    texts: list[str] = []
+    owners: list[int] = []
+    hidden: list[bool] = []
+    for index, context in enumerate(batch):
+        for reading, text in enumerate(views(context.text)):
+            for window in _windows(unwrap(text)):
+                texts.append(window)
+                owners.append(index)
+                hidden.append(reading > 0)
+    return texts, np.array(owners, np.int64), np.array(hidden, np.bool_)
 
 
 def _in_place(score: float, context: Context, kin: float) -> float:
     """Return the score of a span where it stands; `kin` is its kinship."""
-    if score < _LEAST_SCORE:
-        return score
     score += _PLACES.get(context.kind, 0.0) + (_BESIDE_REMOVED if context.beside_removed else 0.0)
     return score - (_OF_KIN if kin > 0 else _APART) * kin
 
