@@ -6,6 +6,7 @@ The model's text is noise, so the checks on content are off.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -159,10 +160,16 @@ def wait_for_commits(run: RunProcess, output: Path, number: int) -> None:
 
 
 def engine_core(run: RunProcess, other_than: psutil.Process | None = None) -> psutil.Process:
+    """Return the core once it is there. All that is read of the others is their titles: the rest takes seconds of one
+    that computes, and the run may be over before it is had of all of them."""
+
     def find() -> psutil.Process | None:
         assert run.process.poll() is None, run.stderr
-        cores = [each for each in run.descendants() if "EngineCor" in title_of(each)]
-        return next((core for core in cores if core != other_than), None)
+        with suppress(psutil.NoSuchProcess):
+            for core in (psutil.Process(pid) for pid in psutil.pids() if "EngineCor" in title_of(pid)):
+                if core != other_than and run.process.pid in [parent.pid for parent in core.parents()]:
+                    return core
+        return None
 
     process: psutil.Process = wait_until(find, "the start of an engine core")
     return process
@@ -171,13 +178,13 @@ def engine_core(run: RunProcess, other_than: psutil.Process | None = None) -> ps
 def actor_of(core: psutil.Process) -> psutil.Process:
     parent = core.parent()
     assert parent is not None
-    assert "ray::" in title_of(parent)
+    assert "ray::" in title_of(parent.pid)
     return parent
 
 
-def title_of(process: psutil.Process) -> str:
+def title_of(pid: int) -> str:
     """Return the first 15 characters of a process's title, which unlike all of it are had at once of one that works."""
     try:
-        return Path(f"/proc/{process.pid}/comm").read_text(encoding="utf-8")
+        return Path(f"/proc/{pid}/comm").read_text(encoding="utf-8")
     except OSError:
         return ""
