@@ -29,8 +29,9 @@ class FilterConfig(Section):
     `hf:NAME@REVISION` (any classification model of transformers). `none` runs unfiltered, and the dataset card
     says so."""
     threshold: Share = 0.5
-    """Sentences that score at least this are lifted. Of clean sentences the default judges together lose an expected
-    share of 0.002 ** (2 t): at 0.5 two in a thousand, at 0.6 six in ten thousand."""
+    """Sentences that score at least this are lifted; in a chunk full of doubtful ones, up to 0.1 more. Of clean
+    sentences the default judges together lose an expected share of 0.002 ** (2 t): at 0.5 two in a thousand, at 0.6 six
+    in ten thousand."""
     model: str | None = None
     """Path of an embedded model made by `filter train`, instead of the shipped one."""
     allow: list[str] = []
