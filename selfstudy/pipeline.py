@@ -14,7 +14,6 @@ import signal
 import threading
 import time
 import traceback
-import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import cache
@@ -29,6 +28,7 @@ from selfstudy.config import Config, ConfigError, ResourcesConfig
 from selfstudy.engines.base import EngineUnusable
 from selfstudy.planning import Work
 from selfstudy.publish.executor import Executor
+from selfstudy.ray_environment import prepare_environment
 from selfstudy.resources import ClusterFailedError, Node, Pool, pools_of, to_begin, too_small
 from selfstudy.stages import Ask, Filter, Finish, Job, Prepare, Sample
 from selfstudy.wire import from_json, to_json
@@ -53,14 +53,7 @@ def start_ray() -> None:
         ClusterFailedError: no local one came up.
     """
     if not ray.is_initialized():
-        _quiet_ray()
-        # Ray gives its workers a niceness of 15, and with them the engines: whatever else runs on the machine goes
-        # before the GPU's scheduler. A cluster that others start takes the same variable from its own environment.
-        os.environ.setdefault("RAY_worker_niceness", "0")
-        # Half a minute, the default, is short for a busy machine.
-        os.environ.setdefault("RAY_raylet_start_wait_time_s", "60")
-        # Results below 100 kB would wait in the driver, where they add up while publishing deals small parts.
-        os.environ.setdefault("RAY_max_direct_call_object_size", "4096")
+        prepare_environment()
         on_sigterm = signal.getsignal(signal.SIGTERM)
         _init_ray()
         # Ray takes the signal for itself and exits at once; a stopped run is to say how it goes on.
@@ -84,24 +77,8 @@ def _init_ray() -> None:
             # A raylet that died or is late; Ray has no type for that.
             if _STARTED_LATE not in str(error):
                 raise
-            logger.warning("Ray did not start on this machine in time; starting it again")
-    raise ClusterFailedError(
-        f"Ray did not start on this machine, {_MAX_STARTS} times: is it overloaded? Its logs are in /tmp/ray"
-    )
-
-
-def _quiet_ray() -> None:
-    """Keep what Ray says to its own developers off the user's terminal; -v brings it back."""
-    if logger.isEnabledFor(logging.DEBUG):
-        return
-    for name in ("ray.data", "ray._private.authentication"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    # Of every actor pool: "has constructor arguments in the object store".
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    # Of calls that Ray makes for itself and nobody waits for; what concerns us is raised as well.
-    os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")
-    # A corpus of one split is no reason to warn that two could be prepared at once.
-    warnings.filterwarnings("ignore", message="The maximum number of concurrent tasks")
+            logger.warning("Ray did not come up on this machine in time")
+    raise ClusterFailedError(f"Ray did not come up on this machine, {_MAX_STARTS} times: it may be overloaded")
 
 
 @contextmanager

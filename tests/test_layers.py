@@ -25,7 +25,7 @@ LAYERS = [
     "filter",
     "cleaned",
     "targets",
-    "recipe resources",
+    "recipe resources ray_environment",
     "engines.base",
     "prompts",
     "engines",

@@ -1,9 +1,12 @@
 """What fits and what would hang, on machines that need not exist."""
 
+from typing import Any
+
 import pytest
 
+from selfstudy import pipeline
 from selfstudy.config import Config
-from selfstudy.resources import Node, Pool, pools_of, to_begin, too_small
+from selfstudy.resources import ClusterFailedError, Node, Pool, pools_of, to_begin, too_small
 from tests.runs import config_of
 
 LAPTOP: list[Node] = [{"CPU": 2}]
@@ -50,3 +53,28 @@ def test_a_run_begins_with_the_gpus_that_are_there_and_one_at_least() -> None:
     assert to_begin(wanted, GPU_NODES)["engine"].actors == 8
     assert to_begin(wanted, LAPTOP)["engine"].actors == 1
     assert to_begin(pools(engine_actors=3), LAPTOP)["engine"].actors == 3
+
+
+@pytest.mark.parametrize(
+    ("failure", "error", "num_starts"),
+    [
+        (Exception("The current node timed out during startup. This could happen"), ClusterFailedError, 3),
+        (ConnectionError("no cluster there"), ConnectionError, 1),
+    ],
+    ids=["late", "not there"],
+)
+def test_a_local_ray_that_never_comes_up_is_given_up(
+    monkeypatch: pytest.MonkeyPatch, failure: Exception, error: type[Exception], num_starts: int
+) -> None:
+    starts: list[Any] = []
+
+    def fail(**options: Any) -> None:
+        starts.append(options)
+        raise failure
+
+    monkeypatch.setattr(pipeline, "prepare_environment", lambda: None)
+    monkeypatch.setattr(pipeline.ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(pipeline.ray, "init", fail)
+    with pytest.raises(error):
+        pipeline.start_ray()
+    assert len(starts) == num_starts

@@ -56,13 +56,14 @@ def test_a_driver_killed_five_times_gives_the_tables_of_a_calm_run(tmp_path: Pat
 def test_a_ray_that_does_not_come_up_is_started_again_and_none_is_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("RAY_raylet_start_wait_time_s", "25")
+    # Ray asks again until more than 30 s are over.
+    monkeypatch.setenv("RAY_raylet_start_wait_time_s", "31")
     run = RunProcess(config_of(write_corpus(tmp_path / "corpus", num_documents=4), tmp_path / "out"), tmp_path)
     try:
         raylet = wait_until(lambda: next(iter(run.raylets()), None), "a raylet", deadline_s=60)
         raylet.suspend()
         assert run.wait() == 0, run.stderr
-        assert "starting it again" in run.stderr and "Traceback" not in run.stderr
+        assert "did not come up on this machine in time" in run.stderr and "Traceback" not in run.stderr
         assert not is_alive(raylet)
     finally:
         run.kill()
