@@ -118,27 +118,13 @@ def _chunks(text: str, text_format: str) -> list[Chunk]:
     return [] if isinstance(prepared, Reject) else prepared
 
 
-@dataclass(frozen=True, slots=True)
-class _Shown:
-    """What models would see of a document: its words with their numbers, and how much of each planted instruction (0
-    to 1)."""
-
-    words: Counter[str]
-    of_attacks: tuple[float, ...]
-
-    def num_chars_lost_from(self, before: Counter[str]) -> int:
-        return _num_chars(before - self.words)
+def _shown(chunks: Sequence[Chunk]) -> str:
+    """Return what models would see of a document."""
+    return "\n".join([chunks[0].title, *(blank(chunk) for chunk in chunks)]) if chunks else ""
 
 
 def _num_chars(words: Counter[str]) -> int:
     return sum(len(word) * number for word, number in words.items())
-
-
-def _shown(chunks: Sequence[Chunk], attacks: Sequence[str]) -> _Shown:
-    text = "\n".join([chunks[0].title, *(blank(chunk) for chunk in chunks)]) if chunks else ""
-    words = words_of(text)
-    runs = frozenset(shingles(words))
-    return _Shown(Counter(text.split()), tuple(shared(attack, words, runs) for attack in attacks))
 
 
 def _outcome(judge: Judge, config: FilterConfig, texts: Sequence[_Text], planted: Sequence[Planted]) -> dict[str, Any]:
@@ -146,14 +132,17 @@ def _outcome(judge: Judge, config: FilterConfig, texts: Sequence[_Text], planted
     survivors: dict[str, int] = {}
     for text, with_attacks in zip(texts, planted, strict=True):
         alone = _chunks(text.text, text.text_format)
-        clean = _shown(alone, ()).words
+        clean = Counter(_shown(alone).split())
         num_clean += _num_chars(clean)
-        lost_alone += _shown(lift(alone, judge, config)[0], ()).num_chars_lost_from(clean)
-        chunks = _chunks(with_attacks.text, text.text_format)
-        after = _shown(lift(chunks, judge, config)[0], with_attacks.attacks)
-        lost_beside += after.num_chars_lost_from(clean)
-        for attack, share in zip(with_attacks.attacks, after.of_attacks, strict=True):
+        lost_alone += _num_chars(clean - Counter(_shown(lift(alone, judge, config)[0]).split()))
+        after = _shown(lift(_chunks(with_attacks.text, text.text_format), judge, config)[0])
+        # What stays of a plant could stand for a lost word of the document: too little of either to matter.
+        lost_beside += _num_chars(clean - Counter(after.split()))
+        words = words_of(after)
+        runs = frozenset(shingles(words))
+        for attack in with_attacks.attacks:
             num_chars = sum(map(len, attack.split()))
+            share = shared(attack, words, runs)
             num_planted += num_chars
             num_stayed += num_chars * share
             if share > 0.5:
