@@ -2,10 +2,9 @@
 
 logit = (1 - share) x linear + share x encoder, where the encoder's is clipped to +-ENCODER_LIMIT. What the linear model
 does not doubt counts as what the encoder is surest is clean, so nothing is gained by being read; who knows more of a
-text than its words can have it read all the same. Of text that the
-encoder can read neither as it is nor in rough English (see `gloss`) the linear model decides alone. Shifts move the
-logits of that and of foreign text to where as little clean text is lost. A text that is doubted is as bad as its worst
-sentence, so that none hides behind another.
+text than its words can have it read all the same. Of text that the encoder can read neither as it is nor in rough
+English (see `gloss`) the linear model decides alone. Shifts move the logits of that and of foreign text to where as
+little clean text is lost. A text that is doubted is as bad as its worst sentence, so that none hides behind another.
 """
 
 from __future__ import annotations

@@ -35,7 +35,8 @@ _BESIDE_REMOVED = 0.1
 # documentation of 22 packages and on 90 documents full of orders to people (see LOG.md).
 _APART = 0.15
 _OF_KIN = 0.05
-# By how much less, in logits, the linear model has to doubt what has no word in common with the text around it.
+# By how much less, in logits, the linear model has to doubt what has no word in common with the text around it for the
+# encoder to read it.
 _LEEWAY = 2.0
 _HIDDEN_READING = 0.12
 _LEAST_SCORE = 0.2
