@@ -6,7 +6,9 @@ random sentence, paragraph and markup borders of the raw texts and sends the res
 normaliser, splitter, chunker and filter. Figures: sentences/s of process time on one core; the share of planted
 characters that reaches a prompt (by runs of four words); the share of the documents' own characters that is lost (by
 words, white space not counted); recall and clean text kept of spans that were written apart from those for training: in
-`injection_heldout.jsonl` half are near misses, in `injection_exam.jsonl` half are what documents hold.
+`injection_heldout.jsonl` half are near misses, in `injection_exam.jsonl` half are what documents hold. And what goes and
+stays of documents that look suspicious and steer nobody (`injection_suspicious.txt`), with instructions of other
+writers (`injection_others.txt`): the weights of what stands around a sentence were chosen with both.
 """
 
 from __future__ import annotations
@@ -40,6 +42,8 @@ from selfstudy.records import Chunk, Reject
 _SAMPLE = Path(__file__).parent / "sample" / "corpus"
 _HELD_OUT = Path(__file__).parent / "injection_heldout.jsonl"
 _EXAM = Path(__file__).parent / "injection_exam.jsonl"
+_SUSPICIOUS = Path(__file__).parent / "injection_suspicious.txt"
+_OTHERS = Path(__file__).parent / "injection_others.txt"
 _MAX_SENTENCES = 20_000
 _SENTENCES_PER_CALL = 40
 _FORMAT_OF = {".md": "markdown", ".html": "html", ".txt": "plain"}
@@ -57,6 +61,9 @@ def bench_filter(kinds: Sequence[str | list[str]] = ("rules", "embedded", ["embe
     texts = _documents()
     rng = random.Random(0)
     planted = [plant(text.text, text.text_format, unseen_instructions(), rng) for text in texts]
+    others = _OTHERS.read_text("utf-8").splitlines()
+    suspicious = [_Text(text.strip(), "markdown") for text in _SUSPICIOUS.read_text("utf-8").split("\n=====\n")]
+    suspicious_planted = [plant(text.text, text.text_format, others, rng) for text in suspicious]
     held_out, exam = held_out_examples(), exam_examples()
     figures: dict[str, Any] = {"num_documents": len(texts), "num_planted": sum(len(one.attacks) for one in planted)}
     for kind in kinds:
@@ -65,6 +72,7 @@ def bench_filter(kinds: Sequence[str | list[str]] = ("rules", "embedded", ["embe
         assert judge is not None
         name = kind if isinstance(kind, str) else "+".join(kind)
         figures[name] = {"sentences_per_s": _speed(judge, texts)} | _outcome(judge, config, texts, planted)
+        figures[name]["suspicious"] = _outcome(judge, config, suspicious, suspicious_planted)
         figures[name]["held_out"] = _on_written(judge, config, held_out)
         figures[name]["exam"] = _on_written(judge, config, exam)
     return figures
