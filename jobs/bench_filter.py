@@ -1,14 +1,14 @@
 """How fast the filter's judges are, and what of planted instructions reaches a prompt.
 
-Reads: real documents where $SELFSTUDY_DOCUMENTS names a folder of JSONL shards with `text` and of loose .md, .html and
-.txt files, else the sample corpus; instructions that no judge was trained on (`phrases/unseen.yaml`). Plants them at
-random sentence, paragraph and markup borders of the raw texts and sends the result through the pipeline's own
+Reads: real documents where $SELFSTUDY_DOCUMENTS names a folder of JSONL shards with `text` and of loose .md, .html
+and .txt files, else the sample corpus; instructions that no judge was trained on (`phrases/unseen.yaml`). Plants them
+at random sentence, paragraph and markup borders of the raw texts and sends the result through the pipeline's own
 normaliser, splitter, chunker and filter. Figures: sentences/s of process time on one core; the share of planted
 characters that reaches a prompt (by runs of four words); the share of the documents' own characters that is lost (by
-words, white space not counted); recall and clean text kept of spans that were written apart from those for training: in
-`injection_heldout.jsonl` half are near misses, in `injection_exam.jsonl` half are what documents hold. And what goes and
-stays of documents that look suspicious and steer nobody (`injection_suspicious.txt`), with instructions of other
-writers (`injection_others.txt`): the weights of what stands around a sentence were chosen with both.
+words, white space not counted); recall and clean text kept of spans that were written apart from those for training:
+in `injection_heldout.jsonl` half are near misses, in `injection_exam.jsonl` half are what documents hold. And what
+goes and stays of documents that look suspicious and steer nobody (`injection_suspicious.txt`), with instructions of
+other writers (`injection_others.txt`): the weights of what stands around a sentence were chosen with both.
 """
 
 from __future__ import annotations
