@@ -37,14 +37,20 @@ _LANGUAGES = (
     r"turkish|hindi|klingon|pirate|emojis?|rhymes?|verse|haikus?|limericks?|json|xml|yaml|csv|html|base64|morse|rot13|"
     r"binary|hex|all[ ]caps|capitals|capital[ ]letters|lower[ -]?case|upper[ -]?case|markdown)"
 )
+_NOTICE = (
+    r"(?:\b(?:note|notice|message|attention|instructions?|reminder|memo|important|advice|warning|hinweis|achtung|"
+    r"anweisung(?:en)?|mitteilung|avis|consignes?|nota|aviso|instrucciones)[ ](?:to|for|an|fur|aux?|pour|para)\W+"
+    r"(?:(?:all|any|every|the|alle|les|tous[ ]les|los)[ ])?" + _GAP + r"{0,1})"
+)
 
 RULES: tuple[Rule, ...] = (
     _rule(
         "override",
         0.85,
-        rf"""\b(?:ignore|disregard|forget|overlook|override|bypass|discard|neglect|abandon|(?:set|cast|put|leave)\ aside|
-        stop\ (?:following|obeying)|(?:do\ not|don't|no\ longer)\ (?:follow|obey)|pay\ no\ (?:attention|heed)\ to|erase|
-        cancel|drop|vergiss|vergessen\ sie|ignoriere?n?(?:\ sie)?|missachte|oublie[zr]?|ignore[zr]?|ne\ tiens?\ pas\ compte|
+        rf"""\b(?:ignore|disregard|(?<!eventually\ )(?<!will\ never\ )forget|overlook|
+        (?<!\bto\ )(?<!\bor\ )(?<!\bthat\ )(?<!\bwill\ )(?<!\bcan\ )(?:override|bypass|discard)(?!\W+(?:system|default|existing|prefix)\b)|
+        neglect|abandon|(?:set|cast|put|leave)\ aside|stop\ (?:following|obeying)|(?:do\ not|don't|no\ longer)\ (?:follow|obey)|pay\ no\ (?:attention|heed)\ to|erase|
+        cancel|drop(?!-)|vergiss|vergessen\ sie|ignoriere?n?(?:\ sie)?|missachte|oublie[zr]?|ignore[zr]?|ne\ tiens?\ pas\ compte|
         ne\ tenez\ pas\ compte|olvida|olvide|ignora|ignoren|descarta|haz\ caso\ omiso)\W+{_GAP}{{0,5}}?
         (?:(?:previous|prior|above|earlier|preceding|former|original|initial|existing|foregoing|system|other|your|all|any|
         every|everything|anything|these|those|the\ rest|vorherigen?|vorigen|bisherigen?|obigen?|alle[ns]?|deine|ihre|
@@ -58,10 +64,8 @@ RULES: tuple[Rule, ...] = (
     _rule(
         "machine_notice",
         0.7,
-        rf"""(?:\b(?:note|notice|message|attention|instructions?|reminder|memo|important|advice|warning|hinweis|achtung|
-        anweisung(?:en)?|mitteilung|avis|consignes?|nota|aviso|instrucciones)\ (?:to|for|an|fur|aux?|pour|para)\W+
-        (?:all\ |any\ |every\ |the\ |alle\ |les\ |tous\ les\ |los\ )?{_GAP}{{0,1}}{_MACHINE}\b(?!-\w)\W*(?:[:,—-]|$|\(|reading|processing|that|who))
-        |\b(?:dear|hey|hi|hello|attention|liebe|cher|chere|querid[oa])\W+{_GAP}{{0,1}}{_MACHINE}\b
+        rf"""(?:{_NOTICE}{_MACHINE}\b(?!-\w)\W*(?:[:,—-]|reading|processing|that|who))|^[^\w"'`]*{_NOTICE}{_MACHINE}\W*$
+        |\b(?:dear|hey|hi|(?<!say\ )(?<!and\ )hello|attention|liebe|cher|chere|querid[oa])\W+{_GAP}{{0,1}}{_MACHINE}\b(?!-\w)
         |\b(?:if|when|wenn|falls|si|cuando)\b[^.!?\n]{{0,12}}\b(?:you\ are|you're|du|sie|vous\ etes|tu\ es|eres|es)\W+(?:an?|ein|eine|une?|una?)\W+{_GAP}{{0,2}}{_MACHINE}\b(?!\ (?:developer|researcher|engineer|user|company))
         |\b{_MACHINE}\W+{_GAP}{{0,3}}(?:reading|processing|parsing|ingesting|summari[sz]ing)\ (?:this|these)\b
         |\bfor\ {_MACHINE}\ (?:only|use\ only|readers?|eyes)\b""",
@@ -180,9 +184,9 @@ RULES: tuple[Rule, ...] = (
     _rule(
         "new_task",
         0.55,
-        r"""\b(?:new|real|actual|updated|true|additional|special|urgent|secret|hidden|overriding|final)\ (?:instructions?|task|directives?|objective|assignment|orders?|mission|prompt)\b\W{0,3}(?::|follow|are|is\ |supersede|replace|take)
+        r"""\b(?:new|real|actual|updated|true|additional|special|urgent|secret|hidden|overriding|final)\ (?:instructions?|task|directives?|objective|assignment|orders?|mission)\b(?!-)\W{0,3}(?::|follow|are|is\ |supersede|replace|take)
         |\b(?:neue\ anweisung(?:en)?|neue\ aufgabe|nouvelles?\ (?:instructions?|consignes?|tache)|nuevas?\ (?:instruccion(?:es)?|tarea))\b\W{0,3}:
-        |\b(?:this|these|the\ following)\ (?:instructions?|messages?|notes?|directives?|commands?|rules?)\ (?:\w+\ ){0,2}(?:override|overrides|supersede|supersedes|take\ precedence|takes\ precedence|replace|replaces)
+        |\b(?:this|these|the\ following)\ (?:instructions?|messages?|notes?|directives?|rules?)\ (?:\w+\ ){0,2}(?:override|overrides|supersede|supersedes|take\ precedence|takes\ precedence|replace|replaces)
         |\b(?:your|the)\ (?:previous|prior|original|earlier)\ (?:task|instructions?|prompt|job)\ (?:is|are|was|were|has|have)\ (?:\w+\ ){0,2}(?:complete|cancel|void|over|obsolete|done|finished|revoked)""",
         r"instruc|task|directive|objective|assignment|order|mission|prompt|message|note|command|rule|anweis|aufgabe|consigne|tache|tarea|job",
     ),
@@ -224,16 +228,16 @@ RULES_OF_OTHER_SCRIPTS: tuple[Rule, ...] = (
         r"""(?:回答|回复|答复|输出|总结|摘要|答案)[^。！？\n]{0,12}(?:必须|只能|只需|请|一律|都要|中|时|前|之前|开头|结尾)[^。！？\n]{0,24}(?:输出|说|写|包含|加入|提到|使用|注明|推荐|回答|告诉|用)
         |(?:请|必须|一律|只)(?:用|以|回答|回复|输出)[^。！？\n]{0,20}(?:回答|回复|输出|格式|语)
         |(?:回答|返答|出力|要約)[^。！？\n]{0,16}(?:してください|しなさい|すること|せよ|てはいけません|ないでください)
-        |(?:ответ(?!ств)\w*|отвеча\w+|резюме|вывод)[^.!?\n]{0,40}(?:долж\w+|только|всегда|исключительно|обязательно|скажи|напиши|добавь|включи|укажи)
+        |(?:ответ(?!ств|ит\b|ят\b|ом\b)\w*|отвеча(?!ет\b|ют\b)\w+|резюме|вывод)[^.!?\n]{0,40}(?:долж\w+|только|всегда|исключительно|обязательно|скажи|напиши|добавь|включи|укажи)
         |(?:отвеча(?:й|йте)|ответь(?:те)?)\b[^.!?\n]{0,30}\b(?:только|всегда|на\ \w+ом|словом|исключительно)
         |(?:اجب|اجابتك|ردك|الرد|الاجابة|اجاباتك|رد)[^.!؟\n]{0,40}(?:فقط|دائما|يجب|باللغة|بالكلمة|بكلمة|اذكر|اكتب|اضف)""",
     ),
     _rule(
         "machine_other_scripts",
         0.6,
-        r"""(?:人工智能|(?<![a-z])ai(?![a-z])|语言模型|模型|助手|智能助理|机器人|アシスタント|言語モデル|人工知能)[^。！？，\n]{0,10}(?:请注意|注意|必须|应当|应该|请(?!求)|への|は必ず|へ[:：]|読者|读者|(?:阅读|处理)(?:本|此|这|该))
+        r"""(?:人工智能|(?<![a-z])ai(?![a-z])|语言模型|模型|助手|智能助理|机器人|アシスタント|言語モデル|人工知能)[^。！？，\n]{0,10}(?:请注意|注意|必须|应当|应该|请(?!求)|への(?:指示|命令|注意|お?知らせ|メッセージ|お願い)|は必ず|へ[:：]|読者|读者|(?:阅读|处理)(?:本|此|这|该))
         |(?:现在|从现在起|今后)[^。！？\n]{0,4}你(?:是|将|要|必须)|你(?:现在)?(?:的新身份|扮演|将扮演)|あなたは(?:今|これから)
-        |(?:если\ (?:ты|вы)|для|вниманию|внимание,?)\ (?:\w+\ ){0,3}(?:ии|нейросет\w+|языков\w+\ модел\w+|ассистент\w*|чат-?бот\w*)
+        |(?:если\ (?:ты|вы)|(?:^|[.:!(\[—-]\ ?)для|вниманию|внимание,?)\ (?:\w+\ ){0,3}(?:ии|нейросет\w+|языков\w+\ модел\w+|ассистент\w*|чат-?бот\w*)
         |(?:ты|вы)\ теперь\b|отныне\ (?:ты|вы|отвеча)|притворись|веди\ себя\ как
         |(?:الذكاء\ الاصطناعي|نموذج\ اللغة|النموذج\ اللغوي|المساعد)[^.!؟\n]{0,30}(?:يجب|عليك|اجب|اذكر|يرجى|الرجاء)|انت\ الان|من\ الان\ فصاعدا""",
     ),
@@ -252,8 +256,11 @@ _TRIGGERS = (
     "eres ", "ahora", "actua", "salida", "tarea",
 )  # fmt: skip
 _OTHER_SCRIPT = re.compile(r"[\u0400-\u04ff\u0600-\u06ff\u3040-\u30ff\u4e00-\u9fff]")
+# An apostrophe within a word is none.
+QUOTATION_MARK = re.compile(r"[\"'`](?!\w)|(?<!\w)[\"'`]")
 REPORTING = re.compile(
-    r"\battack|inject|jailbr|adversar|malicious|example|e\.g\.|such as|for instance|called|known as|phrase|technique|\bsays?\b|said|wrote|writes|"
+    r"\battack|inject|jailbr|adversar|malicious|hijack|spoof|smuggl|example|e\.g\.|such as|for instance|called|known as|phrase|pattern|variant|keyword|"
+    r"\btags?\b|marker|delimiter|detect|technique|\bsays?\b|said|wrote|writes|"
     r"told|asked (?:him|her|them|me|us)|trick|beispiel|angriff|exemple|attaque|ejemplo|ataque|例如|比如|攻击|攻撃|例えば|например|атак|مثل|هجوم"
 )
 CONTINUATION = re.compile(

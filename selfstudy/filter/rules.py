@@ -16,7 +16,7 @@ from selfstudy.filter import patterns
 from selfstudy.filter.judge import BlockKind, Context, Verdict, verdict
 from selfstudy.filter.normalise import views
 
-RULES_VERSION = "6"
+RULES_VERSION = "7"
 # Instructions that no reader is meant to see have no business in these places.
 _HIDING_PLACES = {BlockKind.COMMENT, BlockKind.TURN, BlockKind.MARKUP, BlockKind.TITLE}
 _WEIGHT_OF_PLACE = 0.25
@@ -67,6 +67,5 @@ class RulesJudge:
 
 def _is_reported(text: str, position: int) -> bool:
     """Whether what stands at `position` is quoted in a text that reports it."""
-    first = min((index for mark in "\"'`" if (index := text.find(mark)) >= 0), default=len(text))
-    last = max(text.rfind(mark) for mark in "\"'`")
-    return first < position < last and patterns.REPORTING.search(text) is not None
+    marks = [mark.start() for mark in patterns.QUOTATION_MARK.finditer(text)]
+    return bool(marks) and marks[0] < position < marks[-1] and patterns.REPORTING.search(text) is not None
