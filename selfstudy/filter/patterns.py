@@ -44,11 +44,12 @@ _NOTICE = (
 )
 
 RULES: tuple[Rule, ...] = (
+    # What a program overrides or may forget, and an option of that name, are no orders.
     _rule(
         "override",
         0.85,
-        rf"""\b(?:ignore|disregard|(?<!eventually\ )(?<!will\ never\ )forget|overlook|
-        (?<!\bto\ )(?<!\bor\ )(?<!\bthat\ )(?<!\bwill\ )(?<!\bcan\ )(?:override|bypass|discard)(?!\W+(?:system|default|existing|prefix)\b)|
+        rf"""\b(?:ignore|disregard|(?<!eventually\ )(?<!never\ )forget|overlook|
+        (?<!\bto\ )(?<!\bor\ )(?<!\bthat\ )(?<!\bwill\ )(?<!\bcan\ )(?:override|bypass|discard)(?!\W+(?:system|default|existing)\b)|
         neglect|abandon|(?:set|cast|put|leave)\ aside|stop\ (?:following|obeying)|(?:do\ not|don't|no\ longer)\ (?:follow|obey)|pay\ no\ (?:attention|heed)\ to|erase|
         cancel|drop(?!-)|vergiss|vergessen\ sie|ignoriere?n?(?:\ sie)?|missachte|oublie[zr]?|ignore[zr]?|ne\ tiens?\ pas\ compte|
         ne\ tenez\ pas\ compte|olvida|olvide|ignora|ignoren|descarta|haz\ caso\ omiso)\W+{_GAP}{{0,5}}?
@@ -65,7 +66,7 @@ RULES: tuple[Rule, ...] = (
         "machine_notice",
         0.7,
         rf"""(?:{_NOTICE}{_MACHINE}\b(?!-\w)\W*(?:[:,—-]|reading|processing|that|who))|^[^\w"'`]*{_NOTICE}{_MACHINE}\W*$
-        |\b(?:dear|hey|hi|(?<!say\ )(?<!and\ )hello|attention|liebe|cher|chere|querid[oa])\W+{_GAP}{{0,1}}{_MACHINE}\b(?!-\w)
+        |\b(?:dear|hey|hi|hello|attention|liebe|cher|chere|querid[oa])\W+{_GAP}{{0,1}}{_MACHINE}\b(?!-\w)
         |\b(?:if|when|wenn|falls|si|cuando)\b[^.!?\n]{{0,12}}\b(?:you\ are|you're|du|sie|vous\ etes|tu\ es|eres|es)\W+(?:an?|ein|eine|une?|una?)\W+{_GAP}{{0,2}}{_MACHINE}\b(?!\ (?:developer|researcher|engineer|user|company))
         |\b{_MACHINE}\W+{_GAP}{{0,3}}(?:reading|processing|parsing|ingesting|summari[sz]ing)\ (?:this|these)\b
         |\bfor\ {_MACHINE}\ (?:only|use\ only|readers?|eyes)\b""",
@@ -186,7 +187,7 @@ RULES: tuple[Rule, ...] = (
         0.55,
         r"""\b(?:new|real|actual|updated|true|additional|special|urgent|secret|hidden|overriding|final)\ (?:instructions?|task|directives?|objective|assignment|orders?|mission)\b(?!-)\W{0,3}(?::|follow|are|is\ |supersede|replace|take)
         |\b(?:neue\ anweisung(?:en)?|neue\ aufgabe|nouvelles?\ (?:instructions?|consignes?|tache)|nuevas?\ (?:instruccion(?:es)?|tarea))\b\W{0,3}:
-        |\b(?:this|these|the\ following)\ (?:instructions?|messages?|notes?|directives?|rules?)\ (?:\w+\ ){0,2}(?:override|overrides|supersede|supersedes|take\ precedence|takes\ precedence|replace|replaces)
+        |\b(?:this|these|the\ following)\ (?:instructions?|messages?|notes?|directives?|commands|rules?)\ (?:\w+\ ){0,2}(?:override|overrides|supersede|supersedes|take\ precedence|takes\ precedence|replace|replaces)
         |\b(?:your|the)\ (?:previous|prior|original|earlier)\ (?:task|instructions?|prompt|job)\ (?:is|are|was|were|has|have)\ (?:\w+\ ){0,2}(?:complete|cancel|void|over|obsolete|done|finished|revoked)""",
         r"instruc|task|directive|objective|assignment|order|mission|prompt|message|note|command|rule|anweis|aufgabe|consigne|tache|tarea|job",
     ),
