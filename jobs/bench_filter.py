@@ -171,8 +171,9 @@ def _speed(judge: Judge, texts: Sequence[_Text]) -> float:
         if len(contexts) >= _MAX_SENTENCES:
             break
     del contexts[_MAX_SENTENCES:]
-    # A judge builds what reads doubtful text when it meets the first of it, once in a worker's life.
-    judge.score([Context(attack) for attack in unseen_instructions()[:1]])
+    # A judge builds what reads doubtful text, and the dictionaries of other languages, when it meets the first of it,
+    # once in a worker's life.
+    judge.score([Context(attack) for attack in unseen_instructions()])
     start = time.process_time()
     for first in range(0, len(contexts), _SENTENCES_PER_CALL):
         judge.score(contexts[first : first + _SENTENCES_PER_CALL])
