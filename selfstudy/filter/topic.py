@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterator
 from functools import lru_cache
 
 from selfstudy.filter.normalise import fold
 from selfstudy.filter.word_table import UNSPACED
 
 _WORD = re.compile(rf"[^\W\d_{UNSPACED}]{{4,}}")
-# The same of ASCII text, and three times as fast.
-_ASCII_WORD = re.compile(r"[a-z]{4,}")
 _RUN = re.compile(rf"[{UNSPACED}]{{2,}}")
 # Inflected forms of a word mostly begin alike.
 _BEGINNING_CHARS = 5
@@ -61,11 +60,11 @@ def _numbers_of_words(text: str) -> Counter[str]:
     return Counter(_topic_words(text))
 
 
-def _topic_words(text: str) -> list[str]:
-    """Return the beginnings of a text's words, and the pairs of characters where there are no spaces."""
+def _topic_words(text: str) -> Iterator[str]:
+    """Yield the beginnings of a text's words, and the pairs of characters where there are no spaces."""
     folded = fold(text)
-    found = (_ASCII_WORD if folded.isascii() else _WORD).findall(folded)
-    words = [word[:_BEGINNING_CHARS] for word in found if word not in _COMMON]
-    if not folded.isascii():
-        words += [run[start : start + 2] for run in _RUN.findall(folded) for start in range(len(run) - 1)]
-    return words
+    for word in _WORD.findall(folded):
+        if word not in _COMMON:
+            yield word[:_BEGINNING_CHARS]
+    for run in _RUN.findall(folded):
+        yield from (run[start : start + 2] for start in range(len(run) - 1))

@@ -5,7 +5,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from selfstudy.config import FilterConfig
-from selfstudy.filter import topic
 from selfstudy.filter.judge import BlockKind, Context, Judge
 from selfstudy.filter.load import load_judge
 from selfstudy.filter.topic import kinship
@@ -131,10 +130,3 @@ def test_a_hidden_text_is_compared_with_what_it_is_hidden_in(judge: Judge, doubt
         [Context(doubtful, kind=BlockKind.MARKUP), Context(doubtful, LIGHTHOUSE, BlockKind.MARKUP)]
     )
     assert alone.score < hidden.score
-
-
-@given(st.text(alphabet="abcdeXYZ _-'.19\n"))
-def test_words_of_ascii_text_are_what_they_are_beside_any_other(text: str) -> None:
-    assert list(topic._numbers_of_words(f"{text}\n\n\u0436").elements()) == list(
-        topic._numbers_of_words(text).elements()
-    )
